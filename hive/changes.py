@@ -1,0 +1,80 @@
+"""What a write changed, told from what is stored before and after it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import bson
+import mongoengine as me
+from bson.codec_options import CodecOptions
+
+from hive.fields import EMBEDDED, REFERENCES, key_in
+
+Updated = dict[str, dict[str, Any]]
+
+
+def image(document: Any, options: Any) -> dict[str, Any]:
+    """The document as MongoDB gives it back when it is stored, under a collection's codec options."""
+    codec: CodecOptions[dict[str, Any]] = CodecOptions(
+        tz_aware=options.tz_aware, uuid_representation=options.uuid_representation, tzinfo=options.tzinfo
+    )
+    son = document.to_mongo()
+    if not document._is_document:
+        son.setdefault("_cls", document._class_name)  # an embedded document may be of any class, so it says which
+    return bson.decode(bson.encode(son, codec_options=codec), codec_options=codec)
+
+
+def difference(model: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> Updated:
+    """``{name: {"from": old, "to": new}}`` in typed Python values, for two images of a document of `model`.
+
+    Names inside embedded documents are dotted, lists and dictionaries are whole, references are primary keys
+    (of a generic reference the `bson.DBRef`), and what did not change is not there.
+    """
+    return {name: {"from": old, "to": new} for name, old, new in _changed(model, before, after)}
+
+
+def _changed(model: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    fields = {field.db_field: (name, field) for name, field in model._fields.items()}
+    for key in dict.fromkeys([*fields, *before, *after]):
+        old, new = before.get(key), after.get(key)
+        if old == new or (old != old and new != new):  # NaN is not equal to itself  # noqa: PLR0124
+            continue
+        name, field = fields.get(key, (key, None))
+        part = _common_class(field, old, new)
+        if part is None:
+            yield name, typed(field, old), typed(field, new)
+        else:
+            yield from ((f"{name}.{inner}", was, now) for inner, was, now in _changed(part, old, new))
+
+
+def _common_class(field: Any, old: Any, new: Any) -> Any:
+    """The class of two embedded documents in one field, if there are two of one class."""
+    if not isinstance(field, EMBEDDED) or old is None or new is None or old.get("_cls") != new.get("_cls"):
+        return None
+    return type(field.to_python(new))
+
+
+def typed(field: Any, value: Any) -> Any:
+    """A BSON value as the Python value that the field has, references as primary keys without a query."""
+    if value is None or field is None:
+        return value
+    if isinstance(field, REFERENCES):
+        return value["_ref"] if isinstance(value, dict) and "_ref" in value else key_in(value)
+    if isinstance(field, me.ListField):
+        return [typed(field.field, item) for item in value]
+    if isinstance(field, me.DictField):
+        return {key: typed(field.field, item) for key, item in value.items()}
+    return field.to_python(value)
+
+
+def name_of(model: Any, db_field: str) -> str | None:
+    """The dotted Python name of a dotted MongoDB name, where the model has one."""
+    names = []
+    for key in db_field.split("."):
+        found = next(((name, field) for name, field in model._fields.items() if field.db_field == key), None)
+        if found is None:
+            return None
+        name, field = found
+        names.append(name)
+        inner = getattr(field, "field", None) or field
+        model = inner.document_type if isinstance(inner, me.EmbeddedDocumentField) else me.EmbeddedDocument
+    return ".".join(names)

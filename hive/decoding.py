@@ -1,0 +1,72 @@
+"""The documents that a body names, found under the options of their own routes."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace as changed
+from typing import Any
+
+from hive import storage
+from hive.resource import Keys, Resource
+
+
+@dataclass
+class Decoding:
+    """How one body is read: as a merge patch or not, as a replacement or not, for which request.
+
+    `resource_of` gives the routes of a model in the application, or None.
+    """
+
+    handler: Any
+    resource_of: Callable[[Any], Resource | None]
+    patch: bool = False
+    replace: bool = False
+    _known: set[tuple[Any, Any]] = field(default_factory=set)
+
+    @property
+    def literal(self) -> "Decoding":
+        """For the items of a list: a patch replaces it whole."""
+        return changed(self, patch=False, replace=False)
+
+    def find(self, model: Any, name: Any) -> Any:
+        """The primary key of the document of `model` that a body names. `ValueError` if there is none."""
+        keys, rows = self._keys_and_rows(model)
+        for query in keys.queries(text_of(name)):
+            if (model, query.get("_id")) in self._known:
+                return query["_id"]
+            found = storage.first(rows.only("pk"), query)
+            if found is not None:
+                self._known.add((model, found["_id"]))
+                return found["_id"]
+        raise ValueError(f"names no {model.__name__} that there is")
+
+    def prefetch(self, model: Any, names: Iterable[Any]) -> None:
+        """Find many documents by primary key in one query, for `find` to know."""
+        keys, rows = self._keys_and_rows(model)
+        queries = [next(keys.queries(str(name)), {}) for name in names if isinstance(name, str | int)]
+        found = storage.keys_among(rows, [query["_id"] for query in queries if "_id" in query])
+        self._known |= {(model, key) for key in found}
+
+    def fetch(self, model: Any, name: Any) -> Any:
+        """The document itself."""
+        raw = storage.first(model.objects, {"_id": self.find(model, name)})
+        if raw is None:
+            raise ValueError(f"names no {model.__name__} that there is")
+        return storage.hydrate(model, raw)
+
+    def routed(self, model: Any, declared: bool) -> Any:
+        """`model`, if a client may name its documents: the field declares it, or the application serves it."""
+        if not declared and self.resource_of(model) is None:
+            raise ValueError(f"knows no class {model._class_name!r}")
+        return model
+
+    def _keys_and_rows(self, model: Any) -> tuple[Keys, Any]:
+        resource = self.resource_of(model)
+        if resource is None:
+            return Keys(model), model.objects
+        queryset = storage.rows(resource, self.handler)
+        return resource.keys, queryset if resource.model is model else queryset.filter(_cls__in=model._subclasses)
+
+
+def text_of(name: Any) -> str:
+    if not isinstance(name, str | int) or isinstance(name, bool):
+        raise ValueError("must be the ID of a document")
+    return str(name)

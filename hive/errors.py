@@ -1,0 +1,120 @@
+"""Every answer that is not success, as ``application/problem+json`` (RFC 9457).
+
+An error is a class of three attributes. Raise one from a receiver, a ``scope`` or a ``clean()`` and the
+client gets exactly that answer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from http.client import responses
+from typing import Any, TypedDict
+
+import orjson
+from tornado.web import HTTPError
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class FieldError(TypedDict):
+    """What is wrong with one field: its dotted name, and a sentence for the person who sent it."""
+
+    field: str
+    message: str
+
+
+class Problem(HTTPError):
+    """An error with an answer of its own; a `tornado.web.HTTPError`, so that Tornado logs it as a warning.
+
+    `detail` replaces the sentence of the class, `errors` says which fields are meant.
+    """
+
+    status = 500
+    sentence = "The server failed to answer this request."
+    extra_headers: Mapping[str, str] = {}
+
+    def __init__(self, detail: str | None = None, errors: Iterable[FieldError] = ()) -> None:
+        self.detail = detail or self.sentence
+        self.errors = list(errors)
+        super().__init__(self.status, "%s", self.detail)
+
+
+class BadRequest(Problem):
+    status = 400
+    sentence = "The request cannot be understood."
+
+
+class Invalid(BadRequest):
+    """Fields that do not fit, each named in `errors`."""
+
+    sentence = "Some fields are not valid."
+
+    def under(self, name: str | int) -> list[FieldError]:
+        """The same errors, seen from the object that holds this one as `name`."""
+        return [
+            {"field": f"{name}.{error['field']}" if error["field"] else str(name), "message": error["message"]}
+            for error in self.errors
+        ]
+
+    def within(self, trail: Sequence[str]) -> "Invalid":
+        """The same errors, seen from the object inside of this one to which `trail` leads; ``"*"`` is any index."""
+        return Invalid(self.detail, [{**error, "field": beneath(error["field"], trail)} for error in self.errors])
+
+
+def beneath(field: str, trail: Sequence[str]) -> str:
+    """A dotted name, without the `trail` that leads to it."""
+    parts = field.split(".")
+    leads = len(parts) >= len(trail) and all(step in ("*", part) for step, part in zip(trail, parts, strict=False))
+    return ".".join(parts[len(trail) :]) if leads else field
+
+
+class Forbidden(Problem):
+    status = 403
+    sentence = "This is not allowed."
+
+
+class NotFound(Problem):
+    status = 404
+    sentence = "There is nothing at this address."
+
+
+class MethodNotAllowed(Problem):
+    status = 405
+    sentence = "This address does not take this method."
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        super().__init__()
+        self.extra_headers = {"Allow": ", ".join(allowed)}
+
+
+class Conflict(Problem):
+    status = 409
+    sentence = "The request is in conflict with what is stored."
+
+
+class ContentTooLarge(Problem):
+    status = 413
+    sentence = "The body is too large."
+
+
+class UnsupportedMediaType(Problem):
+    status = 415
+    sentence = "The content type of the body is not supported."
+
+
+class Unavailable(Problem):
+    """MongoDB cannot be reached in time. Try again after some seconds."""
+
+    status = 503
+    sentence = "The database cannot be reached at the moment."
+    extra_headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
+def body(status: int, detail: str, errors: list[FieldError], **members: Any) -> bytes:
+    """The JSON of a problem; `title` is the status's own phrase, as for every ``about:blank`` problem."""
+    problem = {"type": "about:blank", "title": responses.get(status, "Unknown"), "status": status, "detail": detail}
+    return orjson.dumps(problem | ({"errors": errors} if errors else {}) | members)
+
+
+def sentence_of(status: int) -> str:
+    """What is said of a status when nothing more is known."""
+    sentences = {problem.status: problem.sentence for problem in Problem.__subclasses__()}
+    return sentences.get(status, Problem.sentence if status >= 500 else responses.get(status, "Error"))

@@ -1,0 +1,174 @@
+"""One exchange over HTTP: a body in, an answer out, and the signals between."""
+
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Generator
+from functools import cached_property, partial, wraps
+from typing import Any, NamedTuple
+
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from hive import errors, payload, pool, signals
+from hive.decoding import Decoding
+from hive.errors import ContentTooLarge, MethodNotAllowed, NotFound, Problem
+from hive.paths import segments_of, walk
+from hive.places import Place, World
+from hive.resource import Resource, neighbour, path_of
+from hive.serializers import dumps
+from hive.signals import Signal
+
+logger = logging.getLogger("hive")
+
+BODY_LIMIT = 2**20
+"""Bytes of a body at most, unless the application's setting `hive_body_limit` says otherwise."""
+
+
+class Emission(NamedTuple):
+    """A signal on its way to those who hear it; `instance` is the document that it is about."""
+
+    signal: Signal
+    sender: Any
+    arguments: dict[str, Any]
+    instance: Any
+
+
+Story = Generator[Emission, None, None]
+
+
+def story(verb: Callable[["Exchange"], Story]) -> Callable[["Exchange"], Coroutine[Any, Any, None]]:
+    """Tell the story in the pool, and its signals on the event loop."""
+
+    @wraps(verb)
+    async def run(self: "Exchange") -> None:
+        await pool.run(verb(self), self.deliver)
+
+    return run
+
+
+class ProblemHandler(RequestHandler):
+    """Answers every error as ``application/problem+json`` (RFC 9457), with no word on the inside of the server."""
+
+    @cached_property
+    def request_id(self) -> str:
+        """Names this request in the log and in the answer to a bug."""
+        return uuid.uuid4().hex
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        detail, fields, members = errors.sentence_of(status_code), [], {}
+        if isinstance(error, Problem):
+            detail, fields = error.detail, error.errors
+            for name, value in error.extra_headers.items():
+                self.set_header(name, value)
+        elif isinstance(error, HTTPError):
+            detail = error.reason or detail
+        if status_code == 500:
+            members = {"request_id": self.request_id}
+        self.set_header("Content-Type", errors.CONTENT_TYPE)
+        self.finish(errors.body(status_code, detail, fields, **members))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if isinstance(value, HTTPError):
+            super().log_exception(typ, value, tb)
+        else:
+            logger.error(
+                "%s in request %s", self._request_summary(), self.request_id, exc_info=(typ, value, tb)
+            )
+
+
+class NotFoundHandler(ProblemHandler):
+    """For `Application(default_handler_class=...)`: 404 as a problem, like hive's own."""
+
+    def prepare(self) -> None:
+        raise NotFound()
+
+
+@stream_request_body
+class Exchange(ProblemHandler):
+    """A request for a URL of one resource.
+
+    Receivers find in it, beside what Tornado offers: `instance`, the current document of a pre_update or pre_delete
+    signal; `values`, what the body sets, typed, by field name; `resource`; `request_id`.
+    """
+
+    def initialize(self, resource: Resource) -> None:
+        self.resource = resource
+        self.instance: Any = None
+        self.values: dict[str, Any] = {}
+        self._body = bytearray()
+
+    def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
+        """Send a signal to those who hear it; with `current` as ``handler.instance``."""
+        if signal.has_receivers_for(sender):
+            yield Emission(signal, sender, arguments, current)
+
+    async def deliver(self, emission: Emission) -> None:
+        """Call the receivers, on the event loop. What a pre receiver raises ends the request, a post receiver can't."""
+        signal, sender, arguments, self.instance = emission
+        if signal.name.startswith("pre_"):
+            await signal.send_async(sender, handler=self, **arguments)
+            return
+        for receiver, response in await signal.send_robust_async(sender, handler=self, **arguments):
+            if isinstance(response, Exception):
+                await self._receiver_failed(signal, sender, receiver, response)
+
+    async def _receiver_failed(self, signal: Signal, sender: Any, receiver: Any, error: Exception) -> None:
+        logger.error("%r failed on %s in request %s", receiver, signal.name, self.request_id, exc_info=error)
+        failed = signals.receiver_failed
+        for other, response in await failed.send_robust_async(
+            sender, signal=signal, receiver=receiver, error=error, handler=self
+        ):
+            if isinstance(response, Exception):
+                logger.error("%r failed on %s in request %s", other, failed.name, self.request_id, exc_info=response)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:  # where Tornado itself refuses a method that it does not know
+            self.set_header("Allow", ", ".join(["OPTIONS", *sorted(self.resource.methods)]))
+        super().write_error(status_code, **kwargs)
+
+    def place(self) -> Place:
+        """What the URL addresses. Raises `NotFound`, or `MethodNotAllowed`."""
+        place = self._walk()
+        if str(self.request.method) not in place.allowed:
+            raise MethodNotAllowed(place.allowed)
+        return place
+
+    def _walk(self) -> Place:
+        world = World(self, self.resource, partial(neighbour, self.application, self.resource))
+        self.segments = segments_of(self.request.path[len(self.resource.root) :])
+        return walk(world, self.segments)
+
+    def decoding(self, **how: bool) -> Decoding:
+        return Decoding(self, partial(neighbour, self.application, self.resource), **how)
+
+    def reply(self, status: int, value: Any) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", payload.JSON)
+        self.write(dumps(value))
+
+    def created(self, value: Any, name: str | None, *, in_list: bool) -> None:
+        """201, with the address of what was created."""
+        here = [*self.segments, name] if in_list and name is not None else self.segments
+        self.set_header("Location", f"{self.resource.root}/{path_of(*here)}")
+        if name is not None:
+            self.set_header("X-Created-Id", name)
+        self.reply(201, value)
+
+    def prepare(self) -> None:
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) > self.body_limit:
+            raise ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
+
+    def data_received(self, chunk: bytes) -> None:
+        if len(self._body) <= self.body_limit:
+            self._body += chunk
+
+    def body(self, form: Any, *more_types: str) -> dict[str, Any]:
+        if len(self._body) > self.body_limit:
+            raise ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
+        accepted = (payload.JSON, *more_types, payload.FORM)
+        return payload.read(self.request.headers.get("Content-Type", ""), bytes(self._body), form, accepted)
+
+    @property
+    def body_limit(self) -> int:
+        return int(self.settings.get("hive_body_limit", BODY_LIMIT))

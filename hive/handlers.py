@@ -1,0 +1,204 @@
+"""The story of a request: one method for each verb, its signals in sight.
+
+A verb is a generator that runs in the pool (`hive.pool.run`). Where it emits a signal that somebody hears, it goes
+back to the event loop for that; where nobody does, the whole request is one job.
+"""
+
+from typing import Any
+
+from hive import payload, query, signals, storage
+from hive.errors import Forbidden, Invalid
+from hive.exchange import Exchange, Story, story
+from hive.fields import reference_to
+from hive.nested import Embedded, EmbeddedList, Reference
+from hive.places import Collection, Holder, Place
+
+
+class ModelHandler(Exchange):
+    """Serves the URLs of one resource."""
+
+    @story
+    def get(self) -> Story:
+        place = self.place()
+        if place.many:
+            yield from self._get_list(place)
+        else:
+            yield from self._get_instance(place)
+
+    head = get
+
+    def _get_list(self, place: Any) -> Story:
+        page = query.page(self.request)
+        yield from self.emit(signals.pre_get_list, place.sender, arguments=place.arguments)
+        items = place.page(page.skip, page.size + 1)
+        more, items = len(items) > page.size, items[: page.size]
+        self.set_header("Link", page.links(self.request.path, more))
+        self.reply(200, [item.encode(item.raw) for item in items])
+        if signals.post_get_list.has_receivers_for(place.sender):
+            instances = [item.hydrate(item.raw) for item in items]
+            yield from self.emit(signals.post_get_list, place.sender, items=instances)
+
+    def _get_instance(self, place: Any) -> Story:
+        query.parameters(self.request)
+        yield from self.emit(signals.pre_get_instance, place.sender, arguments=place.arguments)
+        target: Holder = place.target
+        self.reply(200, target.encode(target.raw))
+        model = target.class_of(target.raw)
+        if signals.post_get_instance.has_receivers_for(model):
+            yield from self.emit(signals.post_get_instance, model, instance=target.hydrate(target.raw))
+
+    @story
+    def post(self) -> Story:
+        query.parameters(self.request)
+        place = self.place()
+        body = self.body(place.form)
+        if isinstance(place, Collection):
+            yield from self._create(place, body)
+        elif isinstance(place, Reference) and (name := named(body, place)) is not None:
+            yield from self._link(place, name)
+        elif isinstance(place, Reference):
+            yield from self._create_and_link(place, body)
+        else:
+            yield from self._embed(place, body)
+
+    def _create(self, place: Collection, body: dict[str, Any]) -> Story:
+        part = self.resource.serializer.decode(body, self.decoding())
+        self.values = part.values
+        yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
+        instance = storage.create(part)
+        raw = storage.image_of(instance)
+        self.created(self.resource.serializer.encode(raw), self.resource.keys.name_of(raw), in_list=True)
+        yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
+
+    def _link(self, place: Reference, name: Any) -> Story:
+        """Set a reference to a document that exists, or add it to the list: only the holder changes."""
+        try:
+            reference = place.codec.decode(name, self.decoding())
+        except ValueError as error:
+            raise Invalid(errors=[{"field": "id", "message": str(error)}]) from None
+        stored = place.stored
+        self.values = {place.member.name: reference}
+        yield from self._before_update(place, stored.document)
+        change = storage.update(stored, place.holder.locate, lambda owner: place.put_into(owner, reference))
+        target = place.row_of(reference)
+        self.reply(200, target.encode(target.raw))
+        yield from self._after_update(change.document, change.updated_fields)
+
+    def _create_and_link(self, place: Reference, body: dict[str, Any]) -> Story:
+        resource, body = place.creating(body)
+        if "POST" not in resource.methods:
+            raise Forbidden(f"{resource.model.__name__} is not created by clients.")
+        part = resource.serializer.decode(body, self.decoding())
+        self.values = part.values
+        stored = place.stored
+        yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
+        yield from self._before_update(place, stored.document)
+        instance, change = storage.create_in(
+            part, stored, place.holder.locate,
+            lambda owner, document: place.put_into(owner, reference_to(place.kind, document)),
+        )  # fmt: skip
+        raw = storage.image_of(instance)
+        self.created(resource.serializer.encode(raw), resource.keys.name_of(raw), in_list=place.many)
+        yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
+        yield from self._after_update(change.document, change.updated_fields)
+
+    def _embed(self, place: Embedded | EmbeddedList, body: dict[str, Any]) -> Story:
+        part = place.codec.decode(body, self.decoding())
+        self.values = part.values
+        stored = place.stored
+        yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
+        yield from self._before_update(place, stored.document)
+        instance = part.build()
+        try:
+            change = storage.update(stored, place.holder.locate, lambda owner: place.put_into(owner, instance))
+        except Invalid as problem:
+            raise problem.within(place.trail) from problem
+        name = place.name_of(instance, change.part)
+        self.created(place.codec.encode(place.kind.to_mongo(instance)), name, in_list=place.many)
+        yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
+        yield from self._after_update(change.document, change.updated_fields)
+
+    @story
+    def put(self) -> Story:
+        yield from self._update(replace=True)
+
+    @story
+    def patch(self) -> Story:
+        yield from self._update(patch=True)
+
+    def _update(self, *, patch: bool = False, replace: bool = False) -> Story:
+        query.parameters(self.request)
+        place: Any = self.place()
+        target: Holder = place.target
+        current, stored = target.current, target.stored
+        serializer = target.serializer_of(type(current))
+        body = self.body(serializer, *([payload.MERGE_PATCH] if patch else []))
+        decoding = self.decoding(patch=patch, replace=replace and target.resource.replaces)
+        part = serializer.decode(body, decoding, current)
+        self.values = part.values
+        yield from self._before_update(place, current)
+        if isinstance(target, Embedded):
+            yield from self._before_update(place, stored.document)
+        try:
+            change = storage.update(stored, target.locate, part.apply)
+        except Invalid as problem:
+            raise problem.within(target.trail) from problem
+        self.reply(200, target.encode(change.raw))
+        yield from self._after_update(change.part, change.part_updated_fields)
+        if isinstance(target, Embedded):
+            yield from self._after_update(change.document, change.updated_fields)
+
+    @story
+    def delete(self) -> Story:
+        query.parameters(self.request)
+        place: Any = self.place()
+        if isinstance(place, Reference):
+            yield from self._unlink(place)
+            return
+        instance, stored = place.current, place.stored
+        yield from self.emit(signals.pre_delete_instance, type(instance), instance, arguments=place.arguments)
+        if isinstance(place, Embedded):
+            yield from self._before_update(place, stored.document)
+            change = storage.update(stored, place.holder.locate, place.take_from)
+        else:
+            storage.delete(instance)
+        self.set_status(204)
+        yield from self.emit(signals.post_delete_instance, type(instance), instance=instance)
+        if isinstance(place, Embedded):
+            yield from self._after_update(change.document, change.updated_fields)
+
+    def _unlink(self, place: Reference) -> Story:
+        """Unset a reference, or take it out of its list: only the holder changes."""
+        stored = place.stored
+        place.check_holds()
+        yield from self._before_update(place, stored.document)
+        change = storage.update(stored, place.holder.locate, place.take_from)
+        self.set_status(204)
+        yield from self._after_update(change.document, change.updated_fields)
+
+    @story
+    def options(self) -> Story:
+        allowed = self._walk().allowed
+        self.set_status(204)
+        self.set_header("Allow", ", ".join(allowed))
+        if "PATCH" in allowed:
+            self.set_header("Accept-Patch", ", ".join((payload.MERGE_PATCH, payload.JSON)))
+        yield from ()
+
+    def _before_update(self, place: Place, instance: Any) -> Story:
+        yield from self.emit(signals.pre_update_instance, type(instance), instance, arguments=place.arguments)
+
+    def _after_update(self, instance: Any, updated_fields: dict[str, Any]) -> Story:
+        yield from self.emit(
+            signals.post_update_instance, type(instance), instance=instance, updated_fields=updated_fields
+        )
+
+
+def named(body: dict[str, Any], place: Reference) -> Any:
+    """What a body names that is no new object: ``{"id": X}``, ``{"captain": X}`` or ``captain=X``; else None."""
+    if place.model is None:
+        return body if body.keys() == {"_cls", "id"} else None
+    if body.keys() not in ({"id"}, {place.member.name}):
+        return None
+    [name] = body.values()
+    return name[0] if isinstance(name, list) and len(name) == 1 else name

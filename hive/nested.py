@@ -1,0 +1,275 @@
+"""Places inside of documents.
+
+    Embedded      /team/ID/address     an embedded document, one in a list too (/team/ID/projects/X)
+    EmbeddedList  /team/ID/projects    a list of embedded documents
+    Reference     /team/ID/captain     a reference, one in a list too (/team/ID/members/X): through it, the Row there
+    References    /team/ID/members     a list of references
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import mongoengine as me
+from mongoengine.base import get_document
+
+from hive import storage
+from hive.errors import Invalid, NotFound
+from hive.fields import key_in, registered
+from hive.places import Holder, Item, Place, Raw, Row, by_name
+from hive.resource import Resource, lookup_field
+from hive.scalars import plain
+from hive.serializers import Member, Serializer
+from hive.storage import Stored
+
+
+class Field(Place):
+    """A field of a holder that holds documents, or a list of them; `kind` is the field of one of them."""
+
+    def __init__(self, holder: Holder, member: Member, key: str | None = None) -> None:
+        segment = member.name if key is None else f"{member.name}/{key}"
+        super().__init__(holder.world, holder.resource, [*holder.arguments, segment])
+        self.holder, self.member, self.key = holder, member, key
+        self.trail = (*holder.trail, member.name)
+        self.writable = holder.writable and member.writable
+        self.kind = getattr(member.field, "field", None) or member.field
+        self.codec: Any = getattr(member.codec, "item", member.codec)
+        self.model = getattr(self.kind, "document_type", None)
+
+    @property
+    def stored(self) -> Stored:
+        return self.holder.stored
+
+    def permits(self, verb: str) -> bool:
+        return verb in self.resource.methods and (verb == "GET" or self.writable)
+
+    @property
+    def form(self) -> Serializer | None:
+        return getattr(self.codec, "serializer", None) if self.model else None
+
+    def value_in(self, owner: Any) -> Any:
+        """What the field holds, without a query."""
+        return owner._data.get(self.member.name)
+
+    def items_in(self, owner: Any) -> list[Any]:
+        return list(self.value_in(owner) or [])
+
+    def put_into(self, owner: Any, value: Any) -> None:
+        """Set the field of its holder."""
+        setattr(owner, self.member.name, value)
+
+    def take_from(self, owner: Any) -> None:
+        """Empty the field of its holder."""
+        setattr(owner, self.member.name, None)
+
+
+class Embedded(Field, Holder):
+    verbs = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+    def locate(self, document: Any) -> Any:
+        found = self.find_in(self.holder.locate(document))
+        if found is None:
+            raise NotFound()
+        return found
+
+    def find_in(self, owner: Any) -> Any:
+        return self.value_in(owner)
+
+    @property
+    def raw(self) -> Raw:
+        return self.kind.to_mongo(self.current)  # type: ignore[no-any-return]
+
+    def serializer_of(self, model: Any) -> Serializer:
+        return self.codec.serializer_of(model)  # type: ignore[no-any-return]
+
+    def encode(self, raw: Raw) -> dict[str, Any]:
+        return self.codec.encode(raw)  # type: ignore[no-any-return]
+
+    def hydrate(self, raw: Raw) -> Any:
+        return self.kind.to_python(raw)
+
+    def name_of(self, value: Any, owner: Any) -> str | None:
+        """The segment that leads on to a value that was put into the field."""
+        return None
+
+
+class ListedEmbedded(Embedded):
+    verbs = ("GET", "PUT", "PATCH", "DELETE")
+
+    def __init__(self, holder: Holder, member: Member, key: str) -> None:
+        super().__init__(holder, member, key)
+        self.trail = (*self.trail, "*")
+
+    def find_in(self, owner: Any) -> Any:
+        items = self.items_in(owner)
+        return next((item for index, item in enumerate(items) if item_name(item, index) == self.key), None)
+
+    def take_from(self, owner: Any) -> None:
+        gone = self.find_in(owner)
+        setattr(owner, self.member.name, [item for item in self.items_in(owner) if item is not gone])
+
+
+class EmbeddedList(Field):
+    verbs = ("GET", "POST")
+    many = True
+
+    def __init__(self, holder: Holder, member: Member) -> None:
+        super().__init__(holder, member)
+        self.trail = (*self.trail, "*")
+
+    def page(self, skip: int, limit: int) -> list[Item]:
+        items = self.items_in(self.holder.current)[skip : skip + limit]
+        return [Item(self.kind.to_mongo(item), self.codec.encode, self.kind.to_python) for item in items]
+
+    def put_into(self, owner: Any, value: Any) -> None:
+        setattr(owner, self.member.name, [*self.items_in(owner), value])
+
+    def name_of(self, value: Any, owner: Any) -> str | None:
+        stored = self.member.field.to_mongo(self.items_in(owner))  # a sorted list has its own order
+        index = max(index for index, raw in enumerate(stored) if raw == self.kind.to_mongo(value))
+        return item_name(value, index)
+
+
+def item_name(item: Any, index: int) -> str:
+    """The name of an item of an embedded list: the value of its lookup field if it has one, or its index."""
+    lookup = lookup_field(type(item))
+    return str(index) if lookup is None else str(plain(item._data.get(lookup)))
+
+
+class Reference(Field):
+    verbs = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+    def __init__(self, holder: Holder, member: Member, key: str | None = None) -> None:
+        super().__init__(holder, member, key)
+        if self.model is not None and self.world.resource_of(self.model) is None:
+            raise NotFound()
+
+    def permits(self, verb: str) -> bool:
+        if verb in ("POST", "DELETE"):
+            return super().permits(verb)
+        resource = self.target.resource if self.model is None else self.target_resource(self.model)
+        return verb in self.resource.methods and verb in resource.methods
+
+    @property
+    def form(self) -> Serializer | None:
+        return self.target_resource(self.model).serializer if self.model else None
+
+    def target_resource(self, model: Any) -> Resource:
+        resource = self.world.resource_of(model)
+        if resource is None:
+            raise NotFound()
+        return resource
+
+    @property
+    def sender(self) -> Any:
+        return self.model or (me.Document if self.many else self.target.model)
+
+    def creating(self, body: dict[str, Any]) -> tuple[Resource, dict[str, Any]]:
+        """The routes under which a new target is created from a body, and its fields."""
+        if self.model is not None:
+            return self.target_resource(self.model), body
+        try:
+            model = registered(str(body.get("_cls")), me.Document, self.kind.choices)
+        except ValueError as error:
+            raise Invalid(errors=[{"field": "_cls", "message": str(error)}]) from None
+        return self.target_resource(model), {name: item for name, item in body.items() if name != "_cls"}
+
+    def class_of(self, reference: Any) -> Any:
+        """The class of the target: the field declares it, or the reference itself names it."""
+        return self.model or model_of(reference)
+
+    def row_of(self, reference: Any) -> Row:
+        """The document that a reference means."""
+        model = self.class_of(reference)
+        return self.row(model, lambda rows: storage.first(rows, {"_id": key_in(reference)}))
+
+    def check_holds(self) -> None:
+        """Raises `NotFound` where there is no reference to take away."""
+        if self.find_in(self.holder.current) is None:
+            raise NotFound()
+
+    @cached_property
+    def target(self) -> Row:
+        """The document behind the reference. Raises `NotFound` if there is none, or none for this request."""
+        value = self.find_in(self.holder.current)
+        if value is None:
+            raise NotFound()
+        return self.row_of(value)
+
+    def find_in(self, owner: Any) -> Any:
+        return self.value_in(owner)
+
+    def row(self, model: Any, find: Callable[[Any], Raw | None]) -> Row:
+        resource = self.target_resource(model)
+        return Row(self.world, resource, self.arguments, lambda: find(self.world.rows(resource, model)), model)
+
+
+class ListedReference(Reference):
+    verbs = ("GET", "PUT", "PATCH", "DELETE")
+
+    @cached_property
+    def target(self) -> Row:
+        items = self.items_in(self.holder.current)
+        for model in dict.fromkeys(map(self.class_of, items)):
+            keys = [key_in(item) for item in items if self.class_of(item) is model]
+            row = self.row(model, self._find(model))
+            raw = row.find()
+            if raw is not None and raw["_id"] in keys:
+                return row
+        raise NotFound()
+
+    def _find(self, model: Any) -> Callable[[Any], Raw | None]:
+        keys = self.target_resource(model).keys
+        return lambda rows: by_name(rows, keys, str(self.key))
+
+    def check_holds(self) -> None:
+        self.target  # noqa: B018 - which looks for it in the list
+
+    def take_from(self, owner: Any) -> None:
+        gone = self.target.raw["_id"]
+        setattr(owner, self.member.name, [item for item in self.items_in(owner) if key_in(item) != gone])
+
+
+class References(Reference):
+    verbs = ("GET", "POST")
+    many = True
+
+    def permits(self, verb: str) -> bool:
+        if self.model is not None:
+            return super().permits(verb)
+        return Field.permits(self, verb)
+
+    def page(self, skip: int, limit: int) -> list[Item]:
+        """Those documents that exist for this request, in the order of the list."""
+        rows = self._rows()
+        references = [(self.class_of(item), key_in(item)) for item in self.items_in(self.holder.current)]
+        existing = {
+            (model, key)
+            for model in rows
+            for key in storage.keys_among(rows[model], [key for cls, key in references if cls is model])
+        }
+        part = [reference for reference in references if reference in existing][skip : skip + limit]
+        found: dict[tuple[Any, Any], Item] = {}
+        for model in {model for model, _ in part}:
+            encode, hydrate = self.target_resource(model).serializer.encode, partial(storage.hydrate, model)
+            for raw in storage.among(rows[model], [key for cls, key in part if cls is model]):
+                found[model, raw["_id"]] = Item(raw, encode, hydrate)
+        return [found[reference] for reference in part if reference in found]
+
+    def _rows(self) -> dict[Any, Any]:
+        """For each class in the list that has routes, its documents."""
+        models = {self.class_of(item) for item in self.items_in(self.holder.current)}
+        resources = {model: self.world.resource_of(model) for model in models}
+        return {model: self.world.rows(resource, model) for model, resource in resources.items() if resource}
+
+    def put_into(self, owner: Any, value: Any) -> None:
+        items = self.items_in(owner)
+        if not any(key_in(item) == key_in(value) for item in items):
+            setattr(owner, self.member.name, [*items, value])
+
+
+def model_of(reference: Any) -> Any:
+    """The class that a generic reference names."""
+    if isinstance(reference, Mapping):
+        return get_document(reference["_cls"])
+    return getattr(reference, "document_type", type(reference))

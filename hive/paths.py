@@ -1,0 +1,66 @@
+"""The tail of a URL, walked segment by segment to the place that it addresses.
+
+What no client may see cannot be walked to: `NotFound`.
+"""
+
+from urllib.parse import unquote_to_bytes
+
+import mongoengine as me
+
+from hive.errors import NotFound
+from hive.fields import EMBEDDED, REFERENCES
+from hive.nested import Embedded, EmbeddedList, ListedEmbedded, ListedReference, Reference, References
+from hive.places import Collection, Holder, Place, World
+
+
+def segments_of(tail: str) -> list[str]:
+    """The decoded segments of a path; a trailing slash does not count.
+
+    Raises `NotFound` for an empty segment and for percent-encoding that is not UTF-8.
+    """
+    parts = tail.removeprefix("/").removesuffix("/").split("/")
+    try:
+        segments = [unquote_to_bytes(part.encode("latin-1")).decode("utf-8") for part in parts]
+    except (UnicodeDecodeError, UnicodeEncodeError):
+        raise NotFound() from None
+    if segments != [""] and "" in segments:
+        raise NotFound()
+    return [segment for segment in segments if segment]
+
+
+def walk(world: World, segments: list[str]) -> Place:
+    """The place that the segments lead to. Raises `NotFound`."""
+    place: Place = Collection(world)
+    for segment in segments:
+        place = step(place, segment)
+    return place
+
+
+def step(place: Place, segment: str) -> Place:
+    """The place one segment further."""
+    match place:
+        case Collection():
+            return place.row_named(segment)
+        case References():
+            return ListedReference(place.holder, place.member, segment)
+        case Reference():
+            return field_of(place.target, segment)
+        case EmbeddedList():
+            return ListedEmbedded(place.holder, place.member, segment)
+        case Holder():
+            return field_of(place, segment)
+    raise NotFound()
+
+
+def field_of(holder: Holder, name: str) -> Place:
+    """The place of a field that holds documents."""
+    member = holder.serializer_of(type(holder.current)).members.get(name)
+    if member is None or not member.readable:
+        raise NotFound()
+    is_list = isinstance(member.field, me.ListField)
+    kind = member.field.field if is_list else member.field
+    if isinstance(kind, EMBEDDED):
+        return EmbeddedList(holder, member) if is_list else Embedded(holder, member)
+    if isinstance(kind, REFERENCES):
+        return References(holder, member) if is_list else Reference(holder, member)
+    raise NotFound()

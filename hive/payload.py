@@ -1,0 +1,140 @@
+"""The body of a request: from bytes to a JSON object, and from there to typed values."""
+
+import json
+import math
+import re
+from itertools import accumulate
+from typing import Any
+from urllib.parse import parse_qsl
+
+from hive.decoding import Decoding
+from hive.errors import BadRequest, Invalid, UnsupportedMediaType
+from hive.fields import Embedded, Items, Mapping
+from hive.serializers import Serializer
+from hive.values import Part
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+MERGE_PATCH = "application/merge-patch+json"
+DEEPEST = 64
+MOST_FORM_FIELDS = 1000
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def read(content_type: str, body: bytes, serializer: Serializer | None, accepted: tuple[str, ...]) -> dict[str, Any]:
+    """The object in a body, as JSON. The text of a form becomes JSON by the types of the fields.
+
+    Raises `UnsupportedMediaType`, `BadRequest` or `Invalid`.
+    """
+    media_type, _, parameters = content_type.lower().replace(" ", "").partition(";")
+    if media_type not in accepted or parameters not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise UnsupportedMediaType(f"The body must be one of {', '.join(accepted)}, in UTF-8.")
+    if not body.strip():
+        raise BadRequest("The body is empty.")
+    return from_form(body, serializer) if media_type == FORM else from_json(body)
+
+
+# JSON (RFC 8259), strictly
+
+
+def from_json(body: bytes) -> dict[str, Any]:
+    """The object in a JSON text. orjson would be faster, but loses duplicate keys and integers over 64 bits."""
+    if body.count(b"{") + body.count(b"[") > DEEPEST and depth(body) > DEEPEST:
+        raise BadRequest(f"The JSON is nested more than {DEEPEST} deep.")
+    try:
+        value = json.loads(
+            body.decode("utf-8"), object_pairs_hook=unique, parse_float=finite, parse_constant=no_constant
+        )
+    except UnicodeDecodeError:
+        raise BadRequest("The body is not valid UTF-8.") from None
+    except ValueError as error:
+        raise BadRequest(f"The body is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return value
+
+
+def depth(body: bytes) -> int:
+    """How deep the brackets outside of strings are nested."""
+    steps = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+    return max(accumulate(steps[bracket] for bracket in BRACKET.findall(STRING.sub(b"", body))), default=0)
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return value
+
+
+def finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]} is out of range")
+    return number
+
+
+def no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON value")
+
+
+# Forms
+
+
+def from_form(body: bytes, serializer: Serializer | None) -> dict[str, Any]:
+    """The object that a form describes: ``child.first_name=x`` is nested, ``members[]=a&members[]=b`` a list."""
+    try:
+        text = body.decode("utf-8")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FORM_FIELDS)
+    except UnicodeDecodeError:
+        raise BadRequest("The form is not valid UTF-8.") from None
+    except ValueError:
+        raise BadRequest(f"The form has more than {MOST_FORM_FIELDS} fields.") from None
+    texts: dict[str, list[str]] = {}
+    for key, value in pairs:
+        texts.setdefault(key, []).append(value)
+    result: dict[str, Any] = {}
+    for key, values in texts.items():
+        try:
+            assign(result, key.removesuffix("[]").split("."), values, serializer, key.endswith("[]"))
+        except ValueError as error:
+            raise Invalid(errors=[{"field": key.removesuffix("[]"), "message": str(error)}]) from None
+    return result
+
+
+def assign(target: dict[str, Any], path: list[str], texts: list[str], holder: Any, is_list: bool) -> None:
+    """Put the texts of one form field at its place in the object, as JSON of the type that the field there has.
+
+    `holder` is what has the fields of `target`: a serializer, the codec of a map, or None where nothing is known.
+    """
+    if len(path) > DEEPEST:
+        raise ValueError(f"is nested more than {DEEPEST} deep")
+    name, *rest = path
+    codec = holder.members[name].codec if isinstance(holder, Serializer) and name in holder.members else None
+    codec = holder.item if isinstance(holder, Mapping) else codec
+    if rest:
+        inner = target.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ValueError("is given both as a value and with fields of its own")
+        return assign(inner, rest, texts, codec.serializer if type(codec) is Embedded else codec, is_list)
+    if name in target:
+        raise ValueError("is given more than once")
+    if isinstance(codec, Items) and (is_list or len(texts) > 1):
+        target[name] = [parsed(codec.item, text) for text in texts]
+    elif is_list and codec is None:
+        target[name] = texts
+    elif len(texts) > 1 or is_list:
+        raise ValueError("takes a single value" if is_list else "is given more than once")
+    else:
+        target[name] = texts[0] if codec is None else parsed(codec, texts[0])
+    return None
+
+
+def parsed(codec: Any, text: str) -> Any:
+    try:
+        return codec.parse(text)
+    except ValueError:
+        return text  # no spelling of such a value: decoding says what is expected

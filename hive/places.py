@@ -1,0 +1,182 @@
+"""Places: what a URL can address. Here the documents that are stored for themselves; `hive.nested` has the others.
+
+    Collection    /user                the documents of a model
+    Row           /user/ID             a stored document
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar, NamedTuple
+
+import mongoengine as me
+from mongoengine.base import get_document
+
+from hive import storage
+from hive.errors import NotFound
+from hive.resource import Keys, Resource
+from hive.serializers import Serializer
+from hive.storage import Stored
+
+Raw = Mapping[str, Any]
+Find = Callable[[], Raw | None]
+
+
+@dataclass(frozen=True)
+class World:
+    """What a walk needs of its request: the handler (for scopes), its routes, and those of the application."""
+
+    handler: Any
+    root: Resource
+    resource_of: Callable[[Any], Resource | None]
+
+    def rows(self, resource: Resource, model: Any = None) -> Any:
+        """The documents that exist for this request, of one class among those of the routes."""
+        rows = storage.rows(resource, self.handler)
+        return rows if model in (None, resource.model) else rows.filter(_cls__in=model._subclasses)
+
+
+class Place:
+    """What a URL addresses. `arguments` is its path as the signals tell it."""
+
+    verbs: ClassVar[tuple[str, ...]]
+    many = False
+    model: Any = None  # the class of what is addressed; None where only the reference itself knows
+
+    def __init__(self, world: World, resource: Resource, arguments: list[str]) -> None:
+        self.world = world
+        self.resource = resource  # the routes of the stored document that this is, or is in
+        self.arguments = arguments
+
+    @property
+    def sender(self) -> Any:
+        """The sender of signals before anything is fetched."""
+        return self.model or me.EmbeddedDocument
+
+    @property
+    def allowed(self) -> list[str]:
+        """The methods that this place takes under the options of all routes concerned, HEAD and OPTIONS with them."""
+        verbs = [verb for verb in self.verbs if verb in self.world.root.methods and self.permits(verb)]
+        return [*verbs[:1], "HEAD", *verbs[1:], "OPTIONS"] if "GET" in verbs else [*verbs, "OPTIONS"]
+
+    def permits(self, verb: str) -> bool:
+        return verb in self.resource.methods
+
+    @property
+    def form(self) -> Serializer | None:
+        """What gives the texts of a posted form their types, where that is known beforehand."""
+        return self.resource.serializer
+
+
+class Item(NamedTuple):
+    """One of a list: what MongoDB has, and how it becomes JSON and a mongoengine object."""
+
+    raw: Raw
+    encode: Callable[[Raw], dict[str, Any]]
+    hydrate: Callable[[Raw], Any]
+
+
+class Collection(Place):
+    verbs = ("GET", "POST")
+    many = True
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, world.root, [world.root.name])
+        self.model = world.root.model
+
+    def row_named(self, name: str) -> "Row":
+        """The document with this ID."""
+
+        def find() -> Raw | None:
+            return by_name(self.world.rows(self.resource), self.resource.keys, name)
+
+        return Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
+
+    def page(self, skip: int, limit: int) -> list[Item]:
+        """Part of the list, as MongoDB has it."""
+        rows = storage.page(self.world.rows(self.resource), skip, limit)
+        return [Item(raw, self.resource.serializer.encode, partial(storage.hydrate, self.model)) for raw in rows]
+
+
+def by_name(rows: Any, keys: Keys, name: str) -> Raw | None:
+    """The document that an ID in a URL names; a primary key goes before a lookup field."""
+    found = (storage.first(rows, query) for query in keys.queries(name))
+    return next((raw for raw in found if raw is not None), None)
+
+
+class Holder(Place):
+    """A place with fields: a stored document, or an embedded one. `stored` is the document that it is, or is in."""
+
+    stored: Stored
+    writable: bool
+    trail: tuple[str, ...]  # the names from the stored document to this object; "*" stands for an index
+
+    @property
+    def target(self) -> "Holder":
+        """What GET, PUT and PATCH are about."""
+        return self
+
+    @property
+    def raw(self) -> Raw:
+        """The object as MongoDB has it. Raises `NotFound`."""
+        raise NotImplementedError
+
+    def locate(self, document: Any) -> Any:
+        """This object within its stored document. Raises `NotFound` where it is gone."""
+        raise NotImplementedError
+
+    @property
+    def current(self) -> Any:
+        """The object as it was loaded."""
+        return self.locate(self.stored.document)
+
+    def class_of(self, raw: Raw) -> Any:
+        """The class of the object that MongoDB has."""
+        return get_document(raw["_cls"]) if "_cls" in raw else self.model
+
+    def serializer_of(self, model: Any) -> Serializer:
+        """How an object of this very class crosses JSON here."""
+        raise NotImplementedError
+
+    def encode(self, raw: Raw) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def hydrate(self, raw: Raw) -> Any:
+        """The mongoengine object for what MongoDB has."""
+        raise NotImplementedError
+
+
+class Row(Holder):
+    """A stored document. `find` gives it from among the documents that exist for this request, or None."""
+
+    verbs = ("GET", "PUT", "PATCH", "DELETE")
+    writable = True
+    trail = ()
+
+    def __init__(self, world: World, resource: Resource, arguments: list[str], find: Find, model: Any = None) -> None:
+        super().__init__(world, resource, arguments)
+        self.model = model or resource.model
+        self.find = find
+
+    @cached_property
+    def raw(self) -> Raw:
+        raw = self.find()
+        if raw is None:
+            raise NotFound()
+        return raw
+
+    @cached_property
+    def stored(self) -> Stored:
+        return Stored(self.hydrate(self.raw), self.raw, self.find)
+
+    def locate(self, document: Any) -> Any:
+        return document
+
+    def serializer_of(self, model: Any) -> Serializer:
+        return self.resource.serializer.of(model._class_name)
+
+    def encode(self, raw: Raw) -> dict[str, Any]:
+        return self.resource.serializer.encode(raw)
+
+    def hydrate(self, raw: Raw) -> Any:
+        return storage.hydrate(self.model, raw)

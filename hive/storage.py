@@ -1,0 +1,218 @@
+"""The only module that talks to MongoDB; whatever calls it runs in the pool of threads (`hive.pool`)."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import random
+from typing import Any
+
+from mongoengine.errors import NotUniqueError, OperationError, SaveConditionError, ValidationError
+from pymongo.errors import DocumentTooLarge, PyMongoError
+
+from hive.changes import Updated, difference, image, name_of
+from hive.errors import Conflict, ContentTooLarge, FieldError, Invalid, NotFound
+from hive.pool import unavailable
+from hive.values import Part
+
+Locate = Callable[[Any], Any]
+
+ATTEMPTS = 100
+"""How often an update is tried against others who change the same fields; after it, 409."""
+UNINDEXABLE = (16572, 16755, 13026, 13027)
+"""MongoDB's codes for a geometry that its index cannot take, such as a polygon whose edges cross."""
+DOCUMENT_VALIDATION = 121
+
+
+# Reading
+
+
+def rows(resource: Any, handler: Any) -> Any:
+    """The queryset of the documents of `resource` that exist for this request."""
+    queryset = resource.model.objects
+    return queryset if resource.scope is None else resource.scope(queryset, handler)
+
+
+def first(queryset: Any, query: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The document that matches a filter compiled by hive, as MongoDB has it."""
+    return queryset.filter(__raw__=dict(query)).as_pymongo().first()  # type: ignore[no-any-return]
+
+
+def page(queryset: Any, skip: int, limit: int) -> list[dict[str, Any]]:
+    """`limit` documents after `skip`, as MongoDB has them, in the model's order or in that of their primary keys."""
+    if not queryset._ordering and not queryset._document._meta.get("ordering"):
+        queryset = queryset.order_by("pk")
+    return list(queryset.skip(skip).limit(limit).as_pymongo())
+
+
+def among(queryset: Any, keys: Sequence[Any]) -> list[dict[str, Any]]:
+    """Those of the documents with these primary keys that there are."""
+    return list(queryset.filter(__raw__={"_id": {"$in": list(keys)}}).as_pymongo())
+
+
+def keys_among(queryset: Any, keys: Sequence[Any]) -> set[Any]:
+    """Those of these primary keys for which there is a document."""
+    found = queryset.filter(__raw__={"_id": {"$in": list(keys)}}).only("pk").as_pymongo()
+    return {raw["_id"] for raw in found}
+
+
+def hydrate(model: Any, raw: Mapping[str, Any]) -> Any:
+    """The mongoengine document, of the class that is stored with it."""
+    return model._from_son(raw)
+
+
+# Writing
+
+
+@dataclass
+class Stored:
+    """A document, and what MongoDB had when it was loaded. `reload` gives it anew, or None when it is gone."""
+
+    document: Any
+    raw: Mapping[str, Any]
+    reload: Callable[[], Mapping[str, Any] | None]
+
+    def refresh(self) -> None:
+        raw = self.reload()
+        if raw is None:
+            raise NotFound()
+        self.raw, self.document = raw, hydrate(type(self.document), raw)
+
+
+@dataclass
+class Change:
+    """What an update did: to the document, and to the part of it that was meant; `raw` is what is stored of that."""
+
+    document: Any
+    updated_fields: Updated
+    part: Any
+    part_updated_fields: Updated
+    raw: Mapping[str, Any]
+
+
+def options_of(document: Any) -> Any:
+    return document._get_collection().codec_options
+
+
+def image_of(document: Any) -> dict[str, Any]:
+    """What is stored of a document that was just saved."""
+    return image(document, options_of(document))
+
+
+def create(part: Part) -> Any:
+    """Store a new document with these values. Raises `Invalid`, or `Conflict` where a unique value is taken."""
+    with answering(part.model):
+        document = part.build()
+        document.save(force_insert=True)
+        return document
+
+
+def create_in(part: Part, stored: Stored, locate: Locate, link: Callable[[Any, Any], None]) -> tuple[Any, Change]:
+    """Store a new document, and `link` it to the part of a stored one that `locate` gives; both or none."""
+    document = create(part)
+    try:
+        return document, update(stored, locate, lambda owner: link(owner, document))
+    except BaseException:
+        document.delete()
+        raise
+
+
+def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Change:
+    """Do `edit` to the part of the document that `locate` gives, and store it.
+
+    The write holds only if the fields that it sets have not changed since they were loaded; otherwise the document
+    is loaded again and everything done anew, so that each ``from`` is what this very write replaced.
+    """
+    for attempt in range(ATTEMPTS):
+        document, options = stored.document, options_of(stored.document)
+        before = image(document, options)
+        part = locate(document)
+        part_before = image(part, options)
+        edit(part)
+        try:
+            with answering(type(document)):
+                document.save(save_condition=Unchanged(stored))
+        except SaveConditionError:
+            time.sleep(random() * 0.002 * min(attempt, 10))  # noqa: S311 - so that rivals do not meet again
+            stored.refresh()
+        else:
+            raw = image(part, options)
+            whole = difference(type(document), before, image(document, options))
+            return Change(document, whole, part, difference(type(part), part_before, raw), raw)
+    raise Conflict("Too many others are changing this document.")
+
+
+class Unchanged(Mapping[str, Any]):
+    """A `save_condition`: the fields that are about to be set still hold what was loaded.
+
+    mongoengine unpacks it after `clean()` and all its signals, so it knows of their changes too.
+    """
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
+
+    def __getitem__(self, key: str) -> Any:
+        names = {path.split(".")[0] for path in self.stored.document._get_changed_fields()}
+        return {name: {"$eq": self.stored.raw.get(name)} for name in names}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["__raw__"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def delete(document: Any) -> None:
+    """Delete a document under mongoengine's delete rules. Raises `Conflict` where one denies it."""
+    try:
+        document.delete()
+    except OperationError as error:
+        if error.__context__ is None:  # not an error of the server, but mongoengine's word on a DENY rule
+            raise Conflict("Other documents refer to this one.") from error
+        raise
+
+
+@contextmanager
+def answering(model: Any) -> Iterator[None]:
+    """Turn what mongoengine and MongoDB say of a document into answers for the client."""
+    try:
+        yield
+    except ValidationError as error:
+        raise Invalid(errors=validation_errors(error)) from error
+    except NotUniqueError as error:
+        raise Conflict("A unique value is taken.", taken(model, error)) from error
+    except DocumentTooLarge as error:
+        raise ContentTooLarge("The document is too large to be stored.") from error
+    except SaveConditionError:
+        raise
+    except OperationError as error:
+        code = getattr(error.__context__, "code", None)
+        if code in UNINDEXABLE:
+            raise Invalid("A place is not valid GeoJSON.") from error
+        if code == DOCUMENT_VALIDATION:
+            raise Invalid("The document does not fit the rules of its collection.") from error
+        if isinstance(error.__context__, PyMongoError):
+            raise unavailable(error.__context__) from error
+        raise
+
+
+def validation_errors(error: Any, prefix: str = "") -> list[FieldError]:
+    """The leaves of a tree of mongoengine's validation errors, by dotted name."""
+    nested = error.errors if isinstance(error, ValidationError) else error if isinstance(error, dict) else {}
+    if nested:
+        return [leaf for name, inner in nested.items() for leaf in validation_errors(inner, _dotted(prefix, name))]
+    message = error.message if isinstance(error, ValidationError) else str(error)
+    return [{"field": prefix, "message": str(message)}]
+
+
+def _dotted(prefix: str, name: Any) -> str:
+    if name == "__all__":  # mongoengine's name for what `clean()` says of the whole document
+        return prefix
+    return f"{prefix}.{name}" if prefix else str(name)
+
+
+def taken(model: Any, error: NotUniqueError) -> list[FieldError]:
+    """The fields of the index whose value is taken."""
+    details = getattr(error.__context__, "details", None) or {}
+    names = [name_of(model, key) for key in details.get("keyPattern", {})]
+    return [{"field": name, "message": "is taken"} for name in names if name and name != "_cls"]

@@ -1,0 +1,174 @@
+"""For the tests of applications that are built with hive, and of hive itself: real HTTP, a real or mocked MongoDB.
+
+Needs pytest and mongomock. ``pytest_plugins = ["hive.testing"]`` in a ``conftest.py`` gives the fixtures
+`mongomock_database`, `mongodb_server` and `mongodb_database`.
+"""
+
+import asyncio
+import http.client
+import json as jsonlib
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import mongoengine
+import mongomock
+import pytest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from hive import signals
+from hive.embedded import Server
+from hive.exchange import NotFoundHandler
+from hive.signals import Signal
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: its status, its headers (names in any case) and its bytes."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return jsonlib.loads(self.body)
+
+
+class Client:
+    """A blocking HTTP client for an application under test; every request has a connection of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        form: Mapping[str, Any] | None = None,
+        body: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30,
+    ) -> Reply:
+        """Send `json`, a `form` (values may be lists) or a raw `body`; `timeout` in seconds."""
+        sent = dict(headers or {})
+        if json is not None:
+            body = jsonlib.dumps(json)
+            sent.setdefault("Content-Type", "application/json")
+        elif form is not None:
+            body = urlencode(form, doseq=True)
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body=body, headers=sent)
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **how: Any) -> Reply:
+        return self.request("GET", path, **how)
+
+    def post(self, path: str, **how: Any) -> Reply:
+        return self.request("POST", path, **how)
+
+    def put(self, path: str, **how: Any) -> Reply:
+        return self.request("PUT", path, **how)
+
+    def patch(self, path: str, **how: Any) -> Reply:
+        return self.request("PATCH", path, **how)
+
+    def delete(self, path: str, **how: Any) -> Reply:
+        return self.request("DELETE", path, **how)
+
+
+@contextmanager
+def serve(routes: list[Any], **settings: Any) -> Iterator[Client]:
+    """Serve routes on a free port of 127.0.0.1, on an event loop in a thread of its own, until the block ends."""
+    sockets = bind_sockets(0, "127.0.0.1")
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def main() -> None:
+        server = HTTPServer(Application(routes, default_handler_class=NotFoundHandler, **settings))
+        server.add_sockets(sockets)
+        ready.set()
+        await stop.wait()
+        server.stop()
+        await server.close_all_connections()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main()), name="served", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        yield Client(sockets[0].getsockname()[1])
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+class Heard(NamedTuple):
+    """A signal that was sent: its name, its sender and its arguments."""
+
+    name: str
+    sender: Any
+    arguments: dict[str, Any]
+
+
+@contextmanager
+def recorded(*only: Signal) -> Iterator[list[Heard]]:
+    """What is sent while the block runs, in order: by these signals, or by all of hive's."""
+    heard: list[Heard] = []
+    with ExitStack() as stack:
+        for signal in only or signals.core.values():
+            stack.enter_context(signal.connected_to(recorder(signal, heard)))
+        yield heard
+
+
+def recorder(signal: Any, heard: list[Heard]) -> Any:
+    def record(sender: Any, **arguments: Any) -> None:
+        heard.append(Heard(signal.name, sender, arguments))
+
+    return record
+
+
+@pytest.fixture
+def mongomock_database() -> Iterator[Any]:
+    """mongoengine's default connection, on an empty MongoDB in memory; for one test."""
+    connection = mongoengine.connect(
+        "test", mongo_client_class=mongomock.MongoClient, uuidRepresentation="standard"
+    )
+    yield connection["test"]
+    mongoengine.disconnect()
+
+
+@pytest.fixture(scope="session")
+def mongodb_server() -> Iterator[str]:
+    """The URI of a real server: ``HIVE_TEST_MONGODB_URI``, or an embedded one in memory."""
+    uri = os.environ.get("HIVE_TEST_MONGODB_URI")
+    if uri:
+        yield uri
+        return
+    with Server(None) as server:
+        yield server.uri
+
+
+@pytest.fixture
+def mongodb_database(mongodb_server: str) -> Iterator[Any]:
+    """mongoengine's default connection, on an empty database of a real server; for one test."""
+    name = f"hive-{uuid.uuid4().hex[:12]}"
+    connection = mongoengine.connect(name, host=mongodb_server, uuidRepresentation="standard")
+    yield connection[name]
+    connection.drop_database(name)
+    mongoengine.disconnect()
