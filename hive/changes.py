@@ -7,7 +7,9 @@ import bson
 import mongoengine as me
 from bson.codec_options import CodecOptions
 
-from hive.fields import EMBEDDED, REFERENCES, key_in
+from hive.fields import EMBEDDED, REFERENCES
+from hive.references import key_in
+from hive.values import frozen
 
 Updated = dict[str, dict[str, Any]]
 
@@ -19,7 +21,9 @@ def image(document: Any, options: Any) -> dict[str, Any]:
     )
     son = document.to_mongo()
     if not document._is_document:
-        son.setdefault("_cls", document._class_name)  # an embedded document may be of any class, so it says which
+        son.setdefault(
+            "_cls", document._class_name
+        )  # an embedded document may be of any class, so it says which
     return bson.decode(bson.encode(son, codec_options=codec), codec_options=codec)
 
 
@@ -32,33 +36,30 @@ def difference(model: Any, before: Mapping[str, Any], after: Mapping[str, Any]) 
     return {name: {"from": old, "to": new} for name, old, new in _changed(model, before, after)}
 
 
-def _changed(model: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def _changed(
+    model: Any, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
     fields = {field.db_field: (name, field) for name, field in model._fields.items()}
     for key in dict.fromkeys([*fields, *before, *after]):
         old, new = before.get(key), after.get(key)
-        if old == new or (old != old and new != new):  # NaN is not equal to itself  # noqa: PLR0124
+        if frozen(old) == frozen(new):
             continue
         name, field = fields.get(key, (key, None))
-        part = _common_class(field, old, new)
-        if part is None:
-            yield name, typed(field, old), typed(field, new)
-        else:
+        if isinstance(field, EMBEDDED) and old and new and old.get("_cls") == new.get("_cls"):
+            part = type(field.to_python(new))
             yield from ((f"{name}.{inner}", was, now) for inner, was, now in _changed(part, old, new))
-
-
-def _common_class(field: Any, old: Any, new: Any) -> Any:
-    """The class of two embedded documents in one field, if there are two of one class."""
-    if not isinstance(field, EMBEDDED) or old is None or new is None or old.get("_cls") != new.get("_cls"):
-        return None
-    return type(field.to_python(new))
+        else:
+            yield name, typed(field, old), typed(field, new)
 
 
 def typed(field: Any, value: Any) -> Any:
     """A BSON value as the Python value that the field has, references as primary keys without a query."""
     if value is None or field is None:
         return value
+    if isinstance(value, dict) and "_ref" in value:
+        return value["_ref"]
     if isinstance(field, REFERENCES):
-        return value["_ref"] if isinstance(value, dict) and "_ref" in value else key_in(value)
+        return key_in(value)
     if isinstance(field, me.ListField):
         return [typed(field.field, item) for item in value]
     if isinstance(field, me.DictField):

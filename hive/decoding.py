@@ -63,7 +63,9 @@ class Decoding:
         if resource is None:
             return Keys(model), model.objects
         queryset = storage.rows(resource, self.handler)
-        return resource.keys, queryset if resource.model is model else queryset.filter(_cls__in=model._subclasses)
+        return resource.keys, queryset if resource.model is model else queryset.filter(
+            _cls__in=model._subclasses
+        )
 
 
 def text_of(name: Any) -> str:

@@ -4,11 +4,11 @@ An error is a class of three attributes. Raise one from a receiver, a ``scope`` 
 client gets exactly that answer.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from http.client import responses
 from typing import Any, TypedDict
 
-import orjson
 from tornado.web import HTTPError
 
 CONTENT_TYPE = "application/problem+json"
@@ -49,20 +49,21 @@ class Invalid(BadRequest):
 
     def under(self, name: str | int) -> list[FieldError]:
         """The same errors, seen from the object that holds this one as `name`."""
-        return [
-            {"field": f"{name}.{error['field']}" if error["field"] else str(name), "message": error["message"]}
-            for error in self.errors
-        ]
+        return [error | {"field": f"{name}.{error['field']}".removesuffix(".")} for error in self.errors]
 
     def within(self, trail: Sequence[str]) -> "Invalid":
-        """The same errors, seen from the object inside of this one to which `trail` leads; ``"*"`` is any index."""
-        return Invalid(self.detail, [{**error, "field": beneath(error["field"], trail)} for error in self.errors])
+        """The same errors, seen from the object in this one to which `trail` leads; ``"*"`` is any index."""
+        return Invalid(
+            self.detail, [error | {"field": beneath(error["field"], trail)} for error in self.errors]
+        )
 
 
 def beneath(field: str, trail: Sequence[str]) -> str:
     """A dotted name, without the `trail` that leads to it."""
     parts = field.split(".")
-    leads = len(parts) >= len(trail) and all(step in ("*", part) for step, part in zip(trail, parts, strict=False))
+    leads = len(parts) >= len(trail) and all(
+        step in ("*", part) for step, part in zip(trail, parts, strict=False)
+    )
     return ".".join(parts[len(trail) :]) if leads else field
 
 
@@ -110,11 +111,15 @@ class Unavailable(Problem):
 
 def body(status: int, detail: str, errors: list[FieldError], **members: Any) -> bytes:
     """The JSON of a problem; `title` is the status's own phrase, as for every ``about:blank`` problem."""
-    problem = {"type": "about:blank", "title": responses.get(status, "Unknown"), "status": status, "detail": detail}
-    return orjson.dumps(problem | ({"errors": errors} if errors else {}) | members)
+    title = responses.get(status, "Unknown")
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail} | members
+    if errors:
+        problem["errors"] = errors
+    return json.dumps(problem).encode()  # which, unlike orjson, can quote a client's broken Unicode
 
 
 def sentence_of(status: int) -> str:
     """What is said of a status when nothing more is known."""
-    sentences = {problem.status: problem.sentence for problem in Problem.__subclasses__()}
+    own = reversed(Problem.__subclasses__())  # hive's go before those that an application adds
+    sentences = {problem.status: problem.sentence for problem in own}
     return sentences.get(status, Problem.sentence if status >= 500 else responses.get(status, "Error"))

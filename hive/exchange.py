@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Generator
 from functools import cached_property, partial, wraps
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -13,14 +13,16 @@ from hive.decoding import Decoding
 from hive.errors import ContentTooLarge, MethodNotAllowed, NotFound, Problem
 from hive.paths import segments_of, walk
 from hive.places import Place, World
+from hive.plain import dumps
 from hive.resource import Resource, neighbour, path_of
-from hive.serializers import dumps
 from hive.signals import Signal
 
 logger = logging.getLogger("hive")
 
 BODY_LIMIT = 2**20
 """Bytes of a body at most, unless the application's setting `hive_body_limit` says otherwise."""
+MOST_DROPPED = 2**26
+"""Bytes of a body over the limit that are read, so that the client sees the answer."""
 
 
 class Emission(NamedTuple):
@@ -33,20 +35,21 @@ class Emission(NamedTuple):
 
 
 Story = Generator[Emission, None, None]
+X = TypeVar("X", bound="Exchange")
 
 
-def story(verb: Callable[["Exchange"], Story]) -> Callable[["Exchange"], Coroutine[Any, Any, None]]:
+def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]]:
     """Tell the story in the pool, and its signals on the event loop."""
 
     @wraps(verb)
-    async def run(self: "Exchange") -> None:
+    async def run(self: X) -> None:
         await pool.run(verb(self), self.deliver)
 
     return run
 
 
 class ProblemHandler(RequestHandler):
-    """Answers every error as ``application/problem+json`` (RFC 9457), with no word on the inside of the server."""
+    """Answers every error as ``application/problem+json`` (RFC 9457), without a word on the inside of the server."""
 
     @cached_property
     def request_id(self) -> str:
@@ -80,15 +83,15 @@ class NotFoundHandler(ProblemHandler):
     """For `Application(default_handler_class=...)`: 404 as a problem, like hive's own."""
 
     def prepare(self) -> None:
-        raise NotFound()
+        raise NotFound
 
 
 @stream_request_body
 class Exchange(ProblemHandler):
     """A request for a URL of one resource.
 
-    Receivers find in it, beside what Tornado offers: `instance`, the current document of a pre_update or pre_delete
-    signal; `values`, what the body sets, typed, by field name; `resource`; `request_id`.
+    Receivers find in it, beside what Tornado offers: `instance`, the current document of a pre_update or
+    pre_delete signal; `values`, what the body sets, typed, by field name; `resource`; `request_id`.
     """
 
     def initialize(self, resource: Resource) -> None:
@@ -103,7 +106,7 @@ class Exchange(ProblemHandler):
             yield Emission(signal, sender, arguments, current)
 
     async def deliver(self, emission: Emission) -> None:
-        """Call the receivers, on the event loop. What a pre receiver raises ends the request, a post receiver can't."""
+        """Call the receivers, on the event loop. What a pre receiver raises ends the request."""
         signal, sender, arguments, self.instance = emission
         if signal.name.startswith("pre_"):
             await signal.send_async(sender, handler=self, **arguments)
@@ -119,11 +122,16 @@ class Exchange(ProblemHandler):
             sender, signal=signal, receiver=receiver, error=error, handler=self
         ):
             if isinstance(response, Exception):
-                logger.error("%r failed on %s in request %s", other, failed.name, self.request_id, exc_info=response)
+                logger.error(
+                    "%r failed on %s in request %s", other, failed.name, self.request_id, exc_info=response
+                )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:  # where Tornado itself refuses a method that it does not know
-            self.set_header("Allow", ", ".join(["OPTIONS", *sorted(self.resource.methods)]))
+            methods = (
+                self.resource.methods | {"OPTIONS"} | ({"HEAD"} if "GET" in self.resource.methods else set())
+            )
+            self.set_header("Allow", ", ".join(sorted(methods)))
         super().write_error(status_code, **kwargs)
 
     def place(self) -> Place:
@@ -135,7 +143,7 @@ class Exchange(ProblemHandler):
 
     def _walk(self) -> Place:
         world = World(self, self.resource, partial(neighbour, self.application, self.resource))
-        self.segments = segments_of(self.request.path[len(self.resource.root) :])
+        self.segments = segments_of(self.request.path)[self.resource.root.count("/") :]
         return walk(world, self.segments)
 
     def decoding(self, **how: bool) -> Decoding:
@@ -151,21 +159,29 @@ class Exchange(ProblemHandler):
         here = [*self.segments, name] if in_list and name is not None else self.segments
         self.set_header("Location", f"{self.resource.root}/{path_of(*here)}")
         if name is not None:
-            self.set_header("X-Created-Id", name)
+            self.set_header("X-Created-Id", path_of(name))
         self.reply(201, value)
 
     def prepare(self) -> None:
+        """Refuse a large body before it is sent, if the client waits for that or would not end soon.
+
+        Any other is read to its end and dropped: a client sees no answer while it is sending.
+        """
         length = self.request.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > self.body_limit:
-            raise ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
+        most = self.body_limit if "Expect" in self.request.headers else max(self.body_limit, MOST_DROPPED)
+        if length.isascii() and length.isdigit() and int(length[:20]) > most:
+            raise self._too_large()
 
     def data_received(self, chunk: bytes) -> None:
         if len(self._body) <= self.body_limit:
             self._body += chunk
 
+    def _too_large(self) -> ContentTooLarge:
+        return ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
+
     def body(self, form: Any, *more_types: str) -> dict[str, Any]:
         if len(self._body) > self.body_limit:
-            raise ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
+            raise self._too_large()
         accepted = (payload.JSON, *more_types, payload.FORM)
         return payload.read(self.request.headers.get("Content-Type", ""), bytes(self._body), form, accepted)
 

@@ -1,6 +1,5 @@
 """How places cross JSON: GeoJSON (RFC 7946), and coordinates alone are taken too."""
 
-import math
 from typing import Any
 
 from hive.scalars import Codec, expect, json_of
@@ -49,8 +48,10 @@ def check(value: Any, depth: int, what: str) -> None:
             check(item, depth - 1, what)
         return
     expect(len(value) == 2 and all(is_number(number) for number in value), what)
-    expect(-180 <= value[0] <= 180 and -90 <= value[1] <= 90, "longitude within 180, latitude within 90 degrees")
+    expect(
+        -180 <= value[0] <= 180 and -90 <= value[1] <= 90, "longitude within 180, latitude within 90 degrees"
+    )
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,17 +1,20 @@
 """The story of a request: one method for each verb, its signals in sight.
 
-A verb is a generator that runs in the pool (`hive.pool.run`). Where it emits a signal that somebody hears, it goes
-back to the event loop for that; where nobody does, the whole request is one job.
+A verb is a generator that runs in the pool (`hive.pool.run`). Where it emits a signal that somebody hears, it
+goes back to the event loop for that; where nobody does, the whole request is one job. What is stored is told
+before anything else can go wrong.
 """
 
+from functools import partial
 from typing import Any
 
 from hive import payload, query, signals, storage
 from hive.errors import Forbidden, Invalid
 from hive.exchange import Exchange, Story, story
-from hive.fields import reference_to
 from hive.nested import Embedded, EmbeddedList, Reference
 from hive.places import Collection, Holder, Place
+from hive.storage import Stored
+from hive.references import reference_to
 
 
 class ModelHandler(Exchange):
@@ -63,12 +66,12 @@ class ModelHandler(Exchange):
 
     def _create(self, place: Collection, body: dict[str, Any]) -> Story:
         part = self.resource.serializer.decode(body, self.decoding())
-        self.values = part.values
+        self.values = dict(part.values)
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         instance = storage.create(part)
         raw = storage.image_of(instance)
-        self.created(self.resource.serializer.encode(raw), self.resource.keys.name_of(raw), in_list=True)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
+        self.created(self.resource.serializer.encode(raw), self.resource.keys.name_of(raw), in_list=True)
 
     def _link(self, place: Reference, name: Any) -> Story:
         """Set a reference to a document that exists, or add it to the list: only the holder changes."""
@@ -76,41 +79,43 @@ class ModelHandler(Exchange):
             reference = place.codec.decode(name, self.decoding())
         except ValueError as error:
             raise Invalid(errors=[{"field": "id", "message": str(error)}]) from None
-        stored = place.stored
+        stored, target = place.stored, place.row_of(reference)
+        raw = target.raw
         self.values = {place.member.name: reference}
-        yield from self._before_update(place, stored.document)
-        change = storage.update(stored, place.holder.locate, lambda owner: place.put_into(owner, reference))
-        target = place.row_of(reference)
-        self.reply(200, target.encode(target.raw))
+        yield from self._before_update(place, stored, stored.document)
+        change = storage.update(stored, place.holder.locate, partial(place.put_into, value=reference))
         yield from self._after_update(change.document, change.updated_fields)
+        self.reply(200, target.encode(raw))
 
     def _create_and_link(self, place: Reference, body: dict[str, Any]) -> Story:
         resource, body = place.creating(body)
         if "POST" not in resource.methods:
             raise Forbidden(f"{resource.model.__name__} is not created by clients.")
         part = resource.serializer.decode(body, self.decoding())
-        self.values = part.values
+        self.values = dict(part.values)
         stored = place.stored
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
-        yield from self._before_update(place, stored.document)
+        yield from self._before_update(place, stored, stored.document)
         instance, change = storage.create_in(
             part, stored, place.holder.locate,
             lambda owner, document: place.put_into(owner, reference_to(place.kind, document)),
         )  # fmt: skip
         raw = storage.image_of(instance)
-        self.created(resource.serializer.encode(raw), resource.keys.name_of(raw), in_list=place.many)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         yield from self._after_update(change.document, change.updated_fields)
+        self.created(resource.serializer.encode(raw), resource.keys.name_of(raw), in_list=place.many)
 
     def _embed(self, place: Embedded | EmbeddedList, body: dict[str, Any]) -> Story:
         part = place.codec.decode(body, self.decoding())
-        self.values = part.values
+        self.values = dict(part.values)
         stored = place.stored
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
-        yield from self._before_update(place, stored.document)
+        yield from self._before_update(place, stored, stored.document)
         instance = part.build()
         try:
-            change = storage.update(stored, place.holder.locate, lambda owner: place.put_into(owner, instance))
+            change = storage.update(
+                stored, place.holder.locate, lambda owner: place.put_into(owner, instance)
+            )
         except Invalid as problem:
             raise problem.within(place.trail) from problem
         name = place.name_of(instance, change.part)
@@ -135,18 +140,18 @@ class ModelHandler(Exchange):
         body = self.body(serializer, *([payload.MERGE_PATCH] if patch else []))
         decoding = self.decoding(patch=patch, replace=replace and target.resource.replaces)
         part = serializer.decode(body, decoding, current)
-        self.values = part.values
-        yield from self._before_update(place, current)
+        self.values = dict(part.values)
+        yield from self._before_update(place, stored, current)
         if isinstance(target, Embedded):
-            yield from self._before_update(place, stored.document)
+            yield from self._before_update(place, stored, stored.document)
         try:
             change = storage.update(stored, target.locate, part.apply)
         except Invalid as problem:
             raise problem.within(target.trail) from problem
-        self.reply(200, target.encode(change.raw))
         yield from self._after_update(change.part, change.part_updated_fields)
         if isinstance(target, Embedded):
             yield from self._after_update(change.document, change.updated_fields)
+        self.reply(200, target.encode(change.raw))
 
     @story
     def delete(self) -> Story:
@@ -158,7 +163,7 @@ class ModelHandler(Exchange):
         instance, stored = place.current, place.stored
         yield from self.emit(signals.pre_delete_instance, type(instance), instance, arguments=place.arguments)
         if isinstance(place, Embedded):
-            yield from self._before_update(place, stored.document)
+            yield from self._before_update(place, stored, stored.document)
             change = storage.update(stored, place.holder.locate, place.take_from)
         else:
             storage.delete(instance)
@@ -171,7 +176,7 @@ class ModelHandler(Exchange):
         """Unset a reference, or take it out of its list: only the holder changes."""
         stored = place.stored
         place.check_holds()
-        yield from self._before_update(place, stored.document)
+        yield from self._before_update(place, stored, stored.document)
         change = storage.update(stored, place.holder.locate, place.take_from)
         self.set_status(204)
         yield from self._after_update(change.document, change.updated_fields)
@@ -185,8 +190,11 @@ class ModelHandler(Exchange):
             self.set_header("Accept-Patch", ", ".join((payload.MERGE_PATCH, payload.JSON)))
         yield from ()
 
-    def _before_update(self, place: Place, instance: Any) -> Story:
-        yield from self.emit(signals.pre_update_instance, type(instance), instance, arguments=place.arguments)
+    def _before_update(self, place: Place, stored: Stored, instance: Any) -> Story:
+        signal, sender = signals.pre_update_instance, type(instance)
+        if signal.has_receivers_for(sender):
+            yield from self.emit(signal, sender, instance, arguments=place.arguments)
+            stored.renew()  # for receivers have had it in hand, and what they do to it is not to be stored
 
     def _after_update(self, instance: Any, updated_fields: dict[str, Any]) -> Story:
         yield from self.emit(
@@ -195,7 +203,7 @@ class ModelHandler(Exchange):
 
 
 def named(body: dict[str, Any], place: Reference) -> Any:
-    """What a body names that is no new object: ``{"id": X}``, ``{"captain": X}`` or ``captain=X``; else None."""
+    """What a body names that is no new object: ``{"id": X}``, ``{"captain": X}``, ``captain=X``; else None."""
     if place.model is None:
         return body if body.keys() == {"_cls", "id"} else None
     if body.keys() not in ({"id"}, {place.member.name}):

@@ -1,9 +1,9 @@
 """Places inside of documents.
 
-    Embedded      /team/ID/address     an embedded document, one in a list too (/team/ID/projects/X)
-    EmbeddedList  /team/ID/projects    a list of embedded documents
-    Reference     /team/ID/captain     a reference, one in a list too (/team/ID/members/X): through it, the Row there
-    References    /team/ID/members     a list of references
+Embedded      /team/ID/address     an embedded document, one in a list too (/team/ID/projects/X)
+EmbeddedList  /team/ID/projects    a list of embedded documents
+Reference     /team/ID/captain     a reference, one in a list too (/team/ID/members/X): through it, the Row there
+References    /team/ID/members     a list of references
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +14,13 @@ import mongoengine as me
 from mongoengine.base import get_document
 
 from hive import storage
+from hive.encoding import Member
 from hive.errors import Invalid, NotFound
-from hive.fields import key_in, registered
 from hive.places import Holder, Item, Place, Raw, Row, by_name
+from hive.plain import plain
+from hive.references import key_in, registered
 from hive.resource import Resource, lookup_field
-from hive.scalars import plain
-from hive.serializers import Member, Serializer
+from hive.serializers import Serializer
 from hive.storage import Stored
 
 
@@ -69,7 +70,7 @@ class Embedded(Field, Holder):
     def locate(self, document: Any) -> Any:
         found = self.find_in(self.holder.locate(document))
         if found is None:
-            raise NotFound()
+            raise NotFound
         return found
 
     def find_in(self, owner: Any) -> Any:
@@ -142,7 +143,7 @@ class Reference(Field):
     def __init__(self, holder: Holder, member: Member, key: str | None = None) -> None:
         super().__init__(holder, member, key)
         if self.model is not None and self.world.resource_of(self.model) is None:
-            raise NotFound()
+            raise NotFound
 
     def permits(self, verb: str) -> bool:
         if verb in ("POST", "DELETE"):
@@ -157,7 +158,7 @@ class Reference(Field):
     def target_resource(self, model: Any) -> Resource:
         resource = self.world.resource_of(model)
         if resource is None:
-            raise NotFound()
+            raise NotFound
         return resource
 
     @property
@@ -186,14 +187,14 @@ class Reference(Field):
     def check_holds(self) -> None:
         """Raises `NotFound` where there is no reference to take away."""
         if self.find_in(self.holder.current) is None:
-            raise NotFound()
+            raise NotFound
 
     @cached_property
     def target(self) -> Row:
         """The document behind the reference. Raises `NotFound` if there is none, or none for this request."""
         value = self.find_in(self.holder.current)
         if value is None:
-            raise NotFound()
+            raise NotFound
         return self.row_of(value)
 
     def find_in(self, owner: Any) -> Any:
@@ -201,7 +202,9 @@ class Reference(Field):
 
     def row(self, model: Any, find: Callable[[Any], Raw | None]) -> Row:
         resource = self.target_resource(model)
-        return Row(self.world, resource, self.arguments, lambda: find(self.world.rows(resource, model)), model)
+        return Row(
+            self.world, resource, self.arguments, lambda: find(self.world.rows(resource, model)), model
+        )
 
 
 class ListedReference(Reference):
@@ -216,7 +219,7 @@ class ListedReference(Reference):
             raw = row.find()
             if raw is not None and raw["_id"] in keys:
                 return row
-        raise NotFound()
+        raise NotFound
 
     def _find(self, model: Any) -> Callable[[Any], Raw | None]:
         keys = self.target_resource(model).keys

@@ -12,20 +12,23 @@ from hive.fields import EMBEDDED, REFERENCES
 from hive.nested import Embedded, EmbeddedList, ListedEmbedded, ListedReference, Reference, References
 from hive.places import Collection, Holder, Place, World
 
+MOST_SEGMENTS = 64
 
-def segments_of(tail: str) -> list[str]:
+
+def segments_of(path: str) -> list[str]:
     """The decoded segments of a path; a trailing slash does not count.
 
-    Raises `NotFound` for an empty segment and for percent-encoding that is not UTF-8.
+    Raises `NotFound` for an empty segment, for percent-encoding that is not UTF-8, and for a path so long that
+    no client means it: every reference on it is a query.
     """
-    parts = tail.removeprefix("/").removesuffix("/").split("/")
+    parts = path.removesuffix("/").split("/")[1:]
     try:
         segments = [unquote_to_bytes(part.encode("latin-1")).decode("utf-8") for part in parts]
     except (UnicodeDecodeError, UnicodeEncodeError):
-        raise NotFound() from None
-    if segments != [""] and "" in segments:
-        raise NotFound()
-    return [segment for segment in segments if segment]
+        raise NotFound from None
+    if "" in segments or len(segments) > MOST_SEGMENTS:
+        raise NotFound
+    return segments
 
 
 def walk(world: World, segments: list[str]) -> Place:
@@ -49,18 +52,18 @@ def step(place: Place, segment: str) -> Place:
             return ListedEmbedded(place.holder, place.member, segment)
         case Holder():
             return field_of(place, segment)
-    raise NotFound()
+    raise NotFound
 
 
 def field_of(holder: Holder, name: str) -> Place:
     """The place of a field that holds documents."""
     member = holder.serializer_of(type(holder.current)).members.get(name)
     if member is None or not member.readable:
-        raise NotFound()
+        raise NotFound
     is_list = isinstance(member.field, me.ListField)
     kind = member.field.field if is_list else member.field
     if isinstance(kind, EMBEDDED):
         return EmbeddedList(holder, member) if is_list else Embedded(holder, member)
     if isinstance(kind, REFERENCES):
         return References(holder, member) if is_list else Reference(holder, member)
-    raise NotFound()
+    raise NotFound

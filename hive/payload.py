@@ -7,22 +7,23 @@ from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qsl
 
-from hive.decoding import Decoding
+from hive.containers import Embedded, Items, Mapping
 from hive.errors import BadRequest, Invalid, UnsupportedMediaType
-from hive.fields import Embedded, Items, Mapping
 from hive.serializers import Serializer
-from hive.values import Part
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MERGE_PATCH = "application/merge-patch+json"
 DEEPEST = 64
 MOST_FORM_FIELDS = 1000
+LONGEST_INTEGER = 400
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 BRACKET = re.compile(rb"[\[\]{}]")
 
 
-def read(content_type: str, body: bytes, serializer: Serializer | None, accepted: tuple[str, ...]) -> dict[str, Any]:
+def read(
+    content_type: str, body: bytes, serializer: Serializer | None, accepted: tuple[str, ...]
+) -> dict[str, Any]:
     """The object in a body, as JSON. The text of a form becomes JSON by the types of the fields.
 
     Raises `UnsupportedMediaType`, `BadRequest` or `Invalid`.
@@ -39,12 +40,16 @@ def read(content_type: str, body: bytes, serializer: Serializer | None, accepted
 
 
 def from_json(body: bytes) -> dict[str, Any]:
-    """The object in a JSON text. orjson would be faster, but loses duplicate keys and integers over 64 bits."""
+    """The object in a JSON text. orjson would be faster, but loses duplicate keys and large integers."""
     if body.count(b"{") + body.count(b"[") > DEEPEST and depth(body) > DEEPEST:
         raise BadRequest(f"The JSON is nested more than {DEEPEST} deep.")
     try:
         value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=unique, parse_float=finite, parse_constant=no_constant
+            body.decode("utf-8"),
+            object_pairs_hook=unique,
+            parse_int=whole,
+            parse_float=finite,
+            parse_constant=no_constant,
         )
     except UnicodeDecodeError:
         raise BadRequest("The body is not valid UTF-8.") from None
@@ -62,18 +67,24 @@ def depth(body: bytes) -> int:
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
+    value: dict[str, Any] = {}
+    for name, item in pairs:
+        if name in value:
+            raise ValueError(f"the key {name!r} is there twice")
+        value[name] = item
     return value
+
+
+def whole(text: str) -> int:
+    if len(text) > LONGEST_INTEGER:  # Python would take long to read it, or refuse in its own words
+        raise ValueError(f"the number {text[:20]}... is out of range")
+    return int(text)
 
 
 def finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"the number {text[:20]} is out of range")
+        raise ValueError(f"the number {text[:20]}... is out of range")
     return number
 
 
@@ -113,8 +124,7 @@ def assign(target: dict[str, Any], path: list[str], texts: list[str], holder: An
     if len(path) > DEEPEST:
         raise ValueError(f"is nested more than {DEEPEST} deep")
     name, *rest = path
-    codec = holder.members[name].codec if isinstance(holder, Serializer) and name in holder.members else None
-    codec = holder.item if isinstance(holder, Mapping) else codec
+    codec = codec_of(holder, name)
     if rest:
         inner = target.setdefault(name, {})
         if not isinstance(inner, dict):
@@ -133,8 +143,17 @@ def assign(target: dict[str, Any], path: list[str], texts: list[str], holder: An
     return None
 
 
+def codec_of(holder: Any, name: str) -> Any:
+    if isinstance(holder, Mapping):
+        return holder.item
+    return holder.members[name].codec if isinstance(holder, Serializer) and name in holder.members else None
+
+
 def parsed(codec: Any, text: str) -> Any:
     try:
-        return codec.parse(text)
+        value = codec.parse(text)
     except ValueError:
         return text  # no spelling of such a value: decoding says what is expected
+    if isinstance(value, dict | list) and depth(text.encode()) > DEEPEST:
+        raise ValueError(f"is nested more than {DEEPEST} deep")
+    return value

@@ -1,7 +1,7 @@
 """Places: what a URL can address. Here the documents that are stored for themselves; `hive.nested` has the others.
 
-    Collection    /user                the documents of a model
-    Row           /user/ID             a stored document
+Collection    /user                the documents of a model
+Row           /user/ID             a stored document
 """
 
 from collections.abc import Callable, Mapping
@@ -95,7 +95,9 @@ class Collection(Place):
     def page(self, skip: int, limit: int) -> list[Item]:
         """Part of the list, as MongoDB has it."""
         rows = storage.page(self.world.rows(self.resource), skip, limit)
-        return [Item(raw, self.resource.serializer.encode, partial(storage.hydrate, self.model)) for raw in rows]
+        return [
+            Item(raw, self.resource.serializer.encode, partial(storage.hydrate, self.model)) for raw in rows
+        ]
 
 
 def by_name(rows: Any, keys: Keys, name: str) -> Raw | None:
@@ -153,7 +155,9 @@ class Row(Holder):
     writable = True
     trail = ()
 
-    def __init__(self, world: World, resource: Resource, arguments: list[str], find: Find, model: Any = None) -> None:
+    def __init__(
+        self, world: World, resource: Resource, arguments: list[str], find: Find, model: Any = None
+    ) -> None:
         super().__init__(world, resource, arguments)
         self.model = model or resource.model
         self.find = find
@@ -162,7 +166,7 @@ class Row(Holder):
     def raw(self) -> Raw:
         raw = self.find()
         if raw is None:
-            raise NotFound()
+            raise NotFound
         return raw
 
     @cached_property

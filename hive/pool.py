@@ -1,17 +1,18 @@
 """The pool of threads, where everything runs that may wait for MongoDB.
 
-mongoengine is synchronous. A request is a story told in the pool, which comes back to the event loop only where
-somebody listens.
+mongoengine is synchronous. A request is a story told in the pool, which comes back to the event loop only
+where somebody listens.
 """
 
 import asyncio
 import contextvars
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pymongo
 from pymongo.common import MAX_POOL_SIZE
@@ -24,30 +25,51 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 DEADLINE = 4.0
-"""Seconds that one job in the pool may take, its wait for a thread included; after it, 503."""
+"""Seconds that one story may spend in the pool, its waits for a thread included, and not its receivers. After
+it, MongoDB is not asked any more, and the answer is 503."""
+MOMENT = 1e-6
+"""Seconds for those who are late: long enough to be no zero, which pymongo takes for no limit at all."""
 
-_threads = ThreadPoolExecutor(MAX_POOL_SIZE, "hive")  # as many as pymongo keeps connections
+
+class Pool:
+    """As many threads as pymongo keeps connections. After a fork the child has threads of its own."""
+
+    def __init__(self) -> None:
+        self.renew()
+        os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.threads = ThreadPoolExecutor(MAX_POOL_SIZE, "hive")
 
 
-async def run(story: Generator[E, None, T], deliver: Callable[[E], Awaitable[None]]) -> T:
+_pool = Pool()
+
+
+async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any, Any, None]]) -> T:
     """Run `story` in the pool. What it yields is delivered on the event loop before it goes on.
 
-    An exception of `deliver` is raised in the story, at its ``yield``, and out of here as it is.
+    An exception of `deliver` is raised in the story, at its ``yield``, and out of here as it is. The story and
+    its deliveries share one context (`contextvars`), which starts as a copy of the caller's.
     """
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
     step: Callable[[], E] = partial(next, story)
     refusal: Exception | None = None
+    left = DEADLINE
     while True:
-        turn = partial(_turn, step, time.monotonic() + DEADLINE)
+        start = time.monotonic()
+        turn = partial(_turn, step, start + left)
         try:
-            ended, outcome = await loop.run_in_executor(_threads, context.run, turn)
+            ended, outcome = await loop.run_in_executor(_pool.threads, context.run, turn)
         except PyMongoError as error:
-            raise error if error is refusal else unavailable(error) from error
+            if error is refusal:
+                raise
+            raise_answer(error)
         if ended:
             return outcome  # type: ignore[no-any-return]
+        left -= time.monotonic() - start
         try:
-            await deliver(outcome)
+            await loop.create_task(deliver(outcome), context=context)
             step = partial(next, story)
         except Exception as error:  # noqa: BLE001 - it goes on in the story
             refusal = error
@@ -56,19 +78,17 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Awaitable[Non
 
 def _turn(step: Callable[[], Any], deadline: float) -> tuple[bool, Any]:
     """One stretch of a story: whether it has ended, and what it yielded or returned."""
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise Unavailable("The server is too busy at the moment.")
     try:
-        with pymongo.timeout(remaining):
+        # Who is late is not stopped: what follows a write needs no MongoDB, and must happen.
+        with pymongo.timeout(max(deadline - time.monotonic(), MOMENT)):
             return False, step()
     except StopIteration as stop:
         return True, stop.value
 
 
-def unavailable(error: PyMongoError) -> Exception:
-    """The answer to an error of pymongo: 503 where MongoDB was not reached in time, else the error itself."""
+def raise_answer(error: PyMongoError) -> NoReturn:
+    """Raise the answer to an error of pymongo: 503 where MongoDB was not reached in time, else the error itself."""
     if error.timeout or isinstance(error, ConnectionFailure | ExecutionTimeout | WaitQueueTimeoutError):
         logger.warning("MongoDB was not reached in time: %s", error)
-        return Unavailable()
-    return error
+        raise Unavailable from error
+    raise error

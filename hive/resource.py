@@ -10,20 +10,24 @@ import mongoengine as me
 from mongoengine.base import get_document
 from tornado.routing import RuleRouter
 
+from hive.encoding import Visibility
 from hive.fields import EMBEDDED, FILES, codec
-from hive.scalars import plain
-from hive.serializers import Serializer, Visibility, dumps
+from hive.plain import dumps, plain
+from hive.serializers import Serializer
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 SECRETS = ("password", "passwd", "secret", "token", "hash")
+PLURALS = ("passwords", "secrets", "tokens", "hashes")
+PATH_CHARACTERS = "~!$&'()*+,;=:@"
+"""What may stand in a segment of a path as it is, beside letters, digits and ``-._`` (RFC 3986)."""
 Scope = Callable[[Any, Any], Any]
 
 
 class Resource:
     """A model at an address, with the options of `hive.ModelHive.routes_for`, which says what they mean.
 
-    Raises `TypeError` or `ValueError`, with a sentence that says what to do, for a model or an option that cannot be
-    served.
+    Raises `TypeError` or `ValueError`, with a sentence that says what to do, for a model or an option that cannot
+    be served.
     """
 
     def __init__(
@@ -41,25 +45,29 @@ class Resource:
     ) -> None:
         check_model(model)
         self.model = model
-        self.name = snake_case(model.__name__) if resource_name is None else resource_name.strip("/")
-        self.prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
+        self.name = checked_resource_name(
+            snake_case(model.__name__) if resource_name is None else resource_name
+        )
+        self.prefix = "".join("/" + segment for segment in prefix.split("/") if segment)
         self.methods = checked_methods(methods)
         self.scope = scope
         self.replaces = {"merge": False, "replace": True}[checked(put, "put", ("merge", "replace"))]
         visibility = Visibility(
             **{
                 option: checked_names(model, option, names)
-                for option, names in (("hidden", hidden), ("read_only", read_only), ("write_only", write_only))
+                for option, names in (
+                    ("hidden", hidden),
+                    ("read_only", read_only),
+                    ("write_only", write_only),
+                )
             }
         )
         check_fields(model, visibility)
         self.serializer = Serializer(model, visibility)
         self.keys = Keys(model)
 
-    @property
-    def root(self) -> str:
-        """The path of the list: ``/api/user``."""
-        return f"{self.prefix}/{self.name}"
+        self.root = "/" + path_of(*f"{self.prefix}/{self.name}".split("/")[1:])
+        """The path of the list, percent-encoded: ``/api/user``."""
 
 
 class Keys:
@@ -91,7 +99,7 @@ class Keys:
 
 def path_of(*segments: str) -> str:
     """Segments of a path, percent-encoded."""
-    return "/".join(quote(segment, safe="") for segment in segments)
+    return "/".join(quote(segment, safe=PATH_CHARACTERS) for segment in segments)
 
 
 def snake_case(name: str) -> str:
@@ -103,7 +111,9 @@ def check_model(model: Any) -> None:
         raise TypeError(f"routes_for takes a mongoengine Document class, not {model!r}.")
     if model._meta.get("abstract"):
         raise ValueError(f"{model.__name__} is abstract: pass a class that is stored.")
-    if isinstance(target_key(model._fields[model._meta["id_field"]]), EMBEDDED + (me.DictField, me.ListField)):
+    if isinstance(
+        target_key(model._fields[model._meta["id_field"]]), (*EMBEDDED, me.DictField, me.ListField)
+    ):
         raise ValueError(f"The primary key of {model.__name__} is not a single value, so no URL can name it.")
     parameters = inspect.signature(model.save).parameters
     variadic = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -135,6 +145,12 @@ def checked(value: str, option: str, values: tuple[str, ...]) -> str:
     return value
 
 
+def checked_resource_name(name: str) -> str:
+    if not name.strip("/"):
+        raise ValueError("resource_name is empty: leave it out for the name of the class in snake_case.")
+    return name.strip("/")
+
+
 def checked_methods(methods: Iterable[str]) -> frozenset[str]:
     if isinstance(methods, str):
         raise TypeError(f"methods takes a list of methods, not the string {methods!r}.")
@@ -144,19 +160,20 @@ def checked_methods(methods: Iterable[str]) -> frozenset[str]:
 def checked_names(model: Any, option: str, names: Iterable[str]) -> frozenset[str]:
     if isinstance(names, str):
         raise TypeError(f"{option} takes a list of field names, not the string {names!r}.")
+    chosen = frozenset(names)
     known = {name for name, _ in fields_of(model)}
-    for name in names:
-        if name not in known and not model._dynamic:
+    for name in sorted(chosen - known):
+        if not model._dynamic:
             raise ValueError(f"{option} names {name!r}, which is not a field of {model.__name__}.")
-    return frozenset(names)
+    return chosen
 
 
 def check_fields(model: Any, visibility: Visibility) -> None:
     """That every field can be served, and that none that looks like a secret is served by oversight."""
     mentioned = visibility.hidden | visibility.read_only | visibility.write_only
     for name, field in fields_of(model):
-        if isinstance(field, FILES) or isinstance(getattr(field, "field", None), FILES):
-            raise ValueError(f"{model.__name__}.{name} is a file, which hive does not serve: leave it out of the model.")
+        if isinstance(innermost(field), FILES):
+            raise ValueError(f"{model.__name__}.{name} is a file, which hive does not serve: leave it out.")
         if looks_secret(name) and not covered(name, mentioned):
             raise ValueError(
                 f"{model.__name__}.{name} looks like a secret: pass hidden=[{name!r}] so that it never leaves, "
@@ -164,12 +181,14 @@ def check_fields(model: Any, visibility: Visibility) -> None:
             )
     lookup = lookup_field(model)
     if lookup and visibility.unreadable(lookup):
-        raise ValueError(f"The lookup_field {lookup!r} is part of URLs, so it cannot be hidden or write_only.")
+        raise ValueError(
+            f"The lookup_field {lookup!r} is part of URLs, so it cannot be hidden or write_only."
+        )
 
 
 def looks_secret(name: str) -> bool:
     words = re.split(r"[_\W]+", snake_case(name.rpartition(".")[2]))
-    return any(word.rstrip("s").endswith(SECRETS) or word.startswith("password") for word in words)
+    return any(word.endswith((*SECRETS, *PLURALS)) or word.startswith("password") for word in words)
 
 
 def covered(name: str, mentioned: frozenset[str]) -> bool:
@@ -180,22 +199,34 @@ def covered(name: str, mentioned: frozenset[str]) -> bool:
 
 def fields_of(model: Any, prefix: str = "", seen: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
     """All fields of a class, its subclasses and what they embed, by dotted name; recursion is cut short."""
-    classes = [get_document(name) for name in model._subclasses]
-    for one in classes:
+    for one in family(model):
         for name, field in one._fields.items():
             yield prefix + name, field
-            inner = field
-            while isinstance(inner, me.ListField | me.DictField) and inner.field is not None:
-                inner = inner.field
-            if isinstance(inner, me.EmbeddedDocumentField):
-                embedded = [inner.document_type]
-            elif isinstance(inner, me.GenericEmbeddedDocumentField):
-                embedded = [choice if isinstance(choice, type) else get_document(choice) for choice in inner.choices or []]
-            else:
-                embedded = []
-            for nested in embedded:
+            for nested in embedded_in(field):
                 if nested not in seen:
                     yield from fields_of(nested, f"{prefix}{name}.", (*seen, nested))
+
+
+def family(model: Any) -> list[Any]:
+    """A class and its subclasses."""
+    return [model, *(get_document(name) for name in model._subclasses if name != model._class_name)]
+
+
+def innermost(field: Any) -> Any:
+    """The field of the items in a list or a dictionary, to any depth; else the field itself."""
+    while isinstance(field, me.ListField | me.DictField) and field.field is not None:
+        field = field.field
+    return field
+
+
+def embedded_in(field: Any) -> list[Any]:
+    """The classes of embedded documents that a field is known to hold."""
+    inner = innermost(field)
+    if isinstance(inner, me.EmbeddedDocumentField):
+        return [inner.document_type]
+    if isinstance(inner, me.GenericEmbeddedDocumentField):
+        return [get_document(one) if isinstance(one, str) else one for one in inner.choices or ()]
+    return []
 
 
 def routed(router: Any) -> Iterator[Resource]:
@@ -208,8 +239,10 @@ def routed(router: Any) -> Iterator[Resource]:
 
 
 def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None:
-    """The routes under which `asking` reaches documents of `model`: its own, else those with the same prefix, else
-    the only ones in the application. None where there are none, or no telling which."""
+    """The routes under which `asking` reaches documents of `model`; None where there are none, or no telling which.
+
+    They are its own, else those with the same prefix, else the only ones in the application.
+    """
     resources = list(routed(application.default_router))
     for cls in model.__mro__:
         candidates = [resource for resource in resources if resource.model is cls]

@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Iterable
+from string import ascii_letters, digits
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from tornado.web import URLSpec
+from tornado.routing import URLSpec
 
 from hive.handlers import ModelHandler
 from hive.resource import METHODS, Resource, Scope
+
+UNRESERVED = ascii_letters + digits + "-._~/"
 
 
 class ModelHive:
@@ -35,11 +39,11 @@ class ModelHive:
         - `hidden`: fields that do not exist for clients. Names inside embedded documents are dotted.
         - `read_only`: fields that clients cannot set. They may send back the value that they were given.
         - `write_only`: fields that clients can set, but not see.
-        - `scope`: ``(queryset, handler) -> queryset``, which documents exist for a request. It runs in the pool.
+        - `scope`: ``(queryset, handler) -> queryset``, which documents exist for a request; runs in the pool.
         - `put`: ``"merge"`` sets the fields that the body names, ``"replace"`` resets the others (RFC 9110).
 
-        Raises `TypeError` or `ValueError`, with a sentence that says what to do, for a model or an option that cannot
-        be served: file fields, unknown names, and fields that look like a secret and that no option mentions.
+        Raises `TypeError` or `ValueError`, with a sentence that says what to do, for a model or an option that
+        cannot be served: file fields, unknown names, fields that look like a secret and that no option mentions.
         """
         resource = Resource(
             model_in(model),
@@ -52,7 +56,15 @@ class ModelHive:
             scope=scope,
             put=put,
         )
-        return [URLSpec(re.escape(resource.root) + "(?:/.*)?", ModelHandler, {"resource": resource})]
+        return [URLSpec(pattern_of(resource.root) + "(?:/.*)?", ModelHandler, {"resource": resource})]
+
+
+def pattern_of(path: str) -> str:
+    """What matches a path however a client encodes it: ``a+b`` and ``a%2Bb`` are the same."""
+    return "".join(
+        re.escape(chr(byte)) if chr(byte) in UNRESERVED else f"(?:{re.escape(chr(byte))}|(?i:%{byte:02X}))"
+        for byte in unquote_to_bytes(path)
+    )
 
 
 def model_in(arguments: tuple[Any, ...]) -> Any:
@@ -64,5 +76,5 @@ def model_in(arguments: tuple[Any, ...]) -> Any:
 
 
 def flatten(routes: Iterable[Any]) -> list[Any]:
-    """One list of routes from lists of routes, nested to any depth: ``Application(flatten([a, b, route]))``."""
+    """One list from lists of routes, nested to any depth: ``Application(flatten([a, [b, c], route]))``."""
     return [flat for route in routes for flat in (flatten(route) if isinstance(route, list) else [route])]

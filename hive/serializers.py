@@ -1,137 +1,19 @@
 """Documents as JSON, both ways, under the options of one resource."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
-import orjson
-from mongoengine.base import get_document
-from mongoengine.errors import NotRegistered
-
+from hive.encoding import Encoder
 from hive.errors import FieldError, Invalid
-from hive.fields import codec
-from hive.scalars import Anything, Codec, expect, key_of, plain
-from hive.values import Part
-
-ENCODING = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
-
-
-def dumps(value: Any) -> bytes:
-    """JSON text; times are RFC 3339 in UTC."""
-    return orjson.dumps(value, default=plain, option=ENCODING)
+from hive.plain import as_json
+from hive.scalars import expect
+from hive.untyped import Anything, key_of
+from hive.values import Part, frozen
 
 
-@dataclass(frozen=True)
-class Visibility:
-    """Dotted names of fields: `hidden` do not exist for clients, `read_only` they cannot set, `write_only` not see."""
-
-    hidden: frozenset[str] = frozenset()
-    read_only: frozenset[str] = frozenset()
-    write_only: frozenset[str] = frozenset()
-
-    def unreadable(self, name: str) -> bool:
-        return name in self.hidden or name in self.write_only
-
-
-@dataclass(frozen=True)
-class Member:
-    """One field as clients know it."""
-
-    name: str
-    field: Any
-    codec: Codec
-    readable: bool
-    writable: bool
-
-
-class Serializer:
-    """How documents of one class cross JSON. `path` is where they are embedded: ``""`` or ``"address."``."""
-
-    def __init__(self, model: Any, visibility: Visibility, path: str = "") -> None:
-        self.model = model
-        self.visibility = visibility
-        self.path = path
-        self.polymorphic = bool(model._meta.get("allow_inheritance"))
-        self.own_dict: Callable[[Any], dict[str, Any]] | None = getattr(model, "to_dict", None)
-        self._family: dict[str, Serializer] = {model._class_name: self}
-        self.members = {
-            name: self._member(name, field)
-            for name, field in ordered(model)
-            if name != "_cls" and path + name not in visibility.hidden
-        }
-        self._declared = {field.db_field for field in model._fields.values()} | {"_id", "_cls"}
-
-    def of(self, class_name: str) -> "Serializer":
-        """The serializer of this class or of a subclass, by the name in ``_cls``; `ValueError` for any other."""
-        if class_name not in self._family:
-            try:
-                model = get_document(class_name)
-            except NotRegistered:
-                raise ValueError(f"knows no class {class_name!r}") from None
-            expect(issubclass(model, self.model), f"{self.model._class_name} or a subclass of it")
-            self._family[class_name] = Serializer(model, self.visibility, self.path)
-        return self._family[class_name]
-
-    def _member(self, name: str, field: Any) -> Member:
-        path = self.path + name
-        nested: dict[Any, Serializer] = {}
-
-        def serializer_of(model: Any) -> Serializer:
-            if model not in nested:
-                nested[model] = Serializer(model, self.visibility, path + ".")
-            return nested[model]
-
-        return Member(
-            name,
-            field,
-            codec(field, serializer_of),
-            readable=path not in self.visibility.write_only,
-            writable=path not in self.visibility.read_only,
-        )
-
-    # BSON to JSON
-
-    def encode(self, raw: Any) -> dict[str, Any]:
-        """The JSON of a document as MongoDB has it; declared fields that are not stored have their default or null."""
-        class_name = raw.get("_cls")
-        if class_name is not None and class_name not in (self.model._class_name, self.model.__name__):
-            return self.of(class_name).encode(raw)
-        if self.own_dict is not None:
-            return self._pruned(self.own_dict(self.model._from_son(raw)), self.path)  # type: ignore[no-any-return]
-        result = {"_cls": self.model._class_name} if self.polymorphic else {}
-        for name, db_field, encode, default in self._plan:
-            value = raw.get(db_field)
-            if value is None:
-                result[name] = None if default is None else default()
-            else:
-                result[name] = value if encode is None else encode(value)
-        if self.model._dynamic:
-            result |= {key: plain(raw[key]) for key in raw if self._is_dynamic(key)}
-        return result
-
-    @cached_property
-    def _plan(self) -> list[tuple[str, str, Callable[[Any], Any] | None, Callable[[], Any] | None]]:
-        return [
-            (member.name, member.field.db_field, member.codec.encode, default_of(member))
-            for member in self.members.values()
-            if member.readable
-        ]
-
-    def _is_dynamic(self, key: str) -> bool:
-        return key not in self._declared and not self.visibility.unreadable(self.path + key)
-
-    def _pruned(self, value: Any, path: str) -> Any:
-        """What a model's own ``to_dict()`` gives, without what clients must not see."""
-        if isinstance(value, dict):
-            return {
-                key: self._pruned(item, f"{path}{key}.")
-                for key, item in value.items()
-                if not self.visibility.unreadable(f"{path}{key}")
-            }
-        return [self._pruned(item, path) for item in value] if isinstance(value, list | tuple) else value
-
-    # JSON to values
+class Serializer(Encoder):
+    """How documents of one class cross JSON: `encode` gives what clients read, `decode` takes what they send."""
 
     def decode(self, body: dict[str, Any], decoding: Any, current: Any = None) -> Part:
         """The values named in a JSON object, typed; all that is wrong is told at once, in `Invalid`.
@@ -145,8 +27,8 @@ class Serializer:
         values, errors = serializer._values(body, decoding, current)
         if errors:
             raise Invalid(errors=errors)
-        blank = serializer._blank(current) if decoding.replace else {}
-        return Part(serializer.model, blank | values)
+        blank = serializer._blank(current) if decoding.replace else []
+        return Part(serializer.model, {name: None for name in blank if name not in body} | values)
 
     def _chosen(self, body: dict[str, Any], current: Any) -> "tuple[Serializer, Any]":
         """The serializer for the class that the body names, and `current` if it is of that class."""
@@ -159,41 +41,71 @@ class Serializer:
         expect(not current._is_document, f"{type(current)._class_name}, for a document keeps its class")
         return serializer, None
 
-    def _values(self, body: dict[str, Any], decoding: Any, current: Any) -> tuple[dict[str, Any], list[FieldError]]:
+    def _values(
+        self, body: dict[str, Any], decoding: Any, current: Any
+    ) -> tuple[dict[str, Any], list[FieldError]]:
         values: dict[str, Any] = {}
         errors: list[FieldError] = []
+        is_as_given = self._given(current)
         for name, item in body.items():
-            if name == "_cls" and self.polymorphic:
+            if (name == "_cls" and self.polymorphic) or (self.own_dict and is_as_given(name, item)):
                 continue
             try:
-                if self._settable(name, item, current):
-                    values[name] = self._value(name, item, decoding, current)
+                self._check_settable(name, current)
+                values[name] = self._value(name, item, decoding, current)
             except Invalid as problem:
-                errors += problem.under(name)
+                errors += [] if is_as_given(name, item) else problem.under(name)
             except ValueError as error:
-                errors.append({"field": name, "message": str(error)})
-        return values, errors
+                field = name.encode(errors="replace").decode()
+                errors += [] if is_as_given(name, item) else [{"field": field, "message": str(error)}]
+        return values, errors + list(self._unsortable(values, current))
 
-    def _settable(self, name: str, item: Any, current: Any) -> bool:
-        """Whether the field can be set; not if it is sent back as it is. `ValueError` if it must not be."""
+    def _given(self, current: Any) -> Callable[[str, Any], bool]:
+        """Tells what is sent back as clients read it, which is no error: read-only, or naming what is no more."""
+        given = cache(lambda: {} if current is None else as_json(self.encode(current.to_mongo())))
+        return lambda name, item: name in given() and frozen(given()[name]) == frozen(item)
+
+    def _check_settable(self, name: str, current: Any) -> None:
+        """`ValueError` if clients cannot set the field, of `current` or of a new document."""
         member = self.members.get(name)
         if member is None:
             self._check_dynamic(name)
-            return True
-        identity = name == self.model._meta.get("id_field")
-        generated = identity and bool(getattr(self.model, "_auto_id_field", False))
-        if member.writable and not generated and not (identity and current is not None):
-            return True
-        if current is not None and member.readable and self.encode(current.to_mongo()).get(name) == item:
-            return False
-        raise ValueError("is assigned by the server" if generated else "cannot be set" if identity else "is read-only")
+            return
+        if not member.writable:
+            raise ValueError("is read-only")
+        if name == self.model._meta.get("id_field"):
+            expect(self.model._fields[name].primary_key, "left to the server")  # mongoengine has added it
+            expect(current is None, "what it is, for a document keeps its primary key")
 
     def _check_dynamic(self, name: str) -> None:
         path = self.path + name
-        free = self.model._dynamic and path not in self.visibility.hidden and path not in self.visibility.read_only
-        if not free or name.startswith("_") or hasattr(self.model, name):
+        free = (
+            self.model._dynamic
+            and path not in self.visibility.hidden
+            and path not in self.visibility.read_only
+        )
+        if not free or self._is_taken(name):
             raise ValueError(f"is not a field of {self.model.__name__}")
         key_of(name)
+
+    def _is_taken(self, name: str) -> bool:
+        """Whether a document has something else by that name, in Python or in MongoDB."""
+        displayed = name.removeprefix("get_").removesuffix("_display")
+        return (
+            name.startswith("_")
+            or name == "self"  # which mongoengine's constructor has for itself
+            or name in self._declared
+            or hasattr(self.model, name)
+            or (name == f"get_{displayed}_display" and displayed in self.model._fields)
+        )
+
+    def _unsortable(self, values: dict[str, Any], current: Any) -> Iterator[FieldError]:
+        """The field by which a list is sorted, if there is no value to sort by."""
+        for name, field in self.model._fields.items() if self.sorted_by else ():
+            if field.db_field != self.sorted_by or field.default is not None:
+                continue
+            if values.get(name) is None and (name in values or current is None):
+                yield {"field": name, "message": "must be there, for the list is sorted by it"}
 
     def _value(self, name: str, item: Any, decoding: Any, current: Any) -> Any:
         if item is None:
@@ -203,32 +115,12 @@ class Serializer:
             return Anything().decode(item, decoding)
         return member.codec.decode(item, decoding, None if current is None else current._data.get(name))
 
-    def _blank(self, current: Any) -> dict[str, Any]:
-        """What a replacing PUT sets where the body is silent: everything that the client can see and set."""
-        names = [
-            member.name
-            for member in self.members.values()
-            if member.readable and member.writable and not member.field._auto_gen
-        ]
+    def _blank(self, current: Any) -> Iterator[str]:
+        """What a replacing PUT resets where the body is silent: everything that the client can see and set."""
         identity = self.model._meta.get("id_field")
-        dynamic = [] if current is None else [name for name in current._dynamic_fields if self._is_dynamic(name)]
-        return {name: None for name in [*names, *dynamic] if name != identity}
-
-
-def ordered(model: Any) -> list[tuple[str, Any]]:
-    """The fields of a class, its primary key first."""
-    identity = model._meta.get("id_field")
-    return sorted(model._fields.items(), key=lambda item: item[0] != identity)
-
-
-def default_of(member: Member) -> Callable[[], Any] | None:
-    """What a stored document without this field has in Python, as JSON."""
-    field, encode = member.field, member.codec.encode
-    if field.default is None or field.null:
-        return None
-
-    def default() -> Any:
-        value = field.default() if callable(field.default) else field.default
-        return value if value is None or encode is None else encode(field._to_mongo_safe_call(value))
-
-    return default
+        for name, member in self.members.items():
+            if member.readable and member.writable and not member.field._auto_gen and name != identity:
+                yield name
+        for name in () if current is None else current._dynamic_fields:
+            if self._is_dynamic(name) and self.path + name not in self.visibility.read_only:
+                yield name

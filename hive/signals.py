@@ -5,13 +5,17 @@ The sender is the model class. `arguments` is the path of the request as a list:
 `handler` is the Tornado handler that serves it.
 """
 
+import asyncio
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from inspect import Parameter
+from typing import Any, NoReturn, TypeVar
 
 import blinker
-from blinker.base import ANY, ANY_ID, make_id
+from blinker import ANY
+from blinker._utilities import make_id
+from blinker.base import ANY_ID
 
 Receiver = Callable[..., Any]
 F = TypeVar("F", bound=Receiver)
@@ -23,8 +27,9 @@ class Signal(blinker.NamedSignal):
 
     - Receivers are called in the order in which they were connected.
     - A receiver connected to a class hears the subclasses of that class, and is called once.
-    - A receiver is called with the sender and those declared arguments that it takes, all if it takes ``**kwargs``.
-      One that requires anything else is refused with `TypeError` when it is connected.
+    - A receiver is called with the sender and those declared arguments that it takes, all if it takes
+      ``**kwargs``. One that requires anything else is refused with `TypeError` when it is connected.
+    - One that is connected while the signal is sent hears the next; one that is disconnected, no more.
     - Without declared `arguments` receivers get whatever ``send`` is given, as in blinker.
     """
 
@@ -38,8 +43,7 @@ class Signal(blinker.NamedSignal):
 
         Raises `TypeError` if `receiver` requires an argument that the signal does not have.
         """
-        taken = self._arguments_taken_by(receiver)
-        self._taken[make_id(receiver)] = taken
+        self._taken[make_id(receiver)] = self._arguments_taken_by(receiver)
         return super().connect(receiver, sender, weak)
 
     def has_receivers_for(self, sender: Any) -> bool:
@@ -51,11 +55,11 @@ class Signal(blinker.NamedSignal):
         if not self.receivers:
             return
         wanted = set().union(*(self._by_sender.get(i, ()) for i in _sender_ids(sender)))
-        for receiver_id, reference in list(self.receivers.items()):
-            if receiver_id in wanted:
-                receiver = reference() if isinstance(reference, weakref.ref) else reference
-                if receiver is not None:
-                    yield receiver
+        for receiver_id in [i for i in self.receivers if i in wanted]:
+            reference = self.receivers.get(receiver_id)  # None if it was disconnected by one before it
+            receiver = reference() if isinstance(reference, weakref.ref) else reference
+            if receiver is not None:
+                yield receiver
 
     def send(self, sender: Any = None, /, *, _async_wrapper: Any = None, **arguments: Any) -> Responses:
         """Call every receiver; the first exception ends it. Coroutine functions need an `_async_wrapper`."""
@@ -69,8 +73,10 @@ class Signal(blinker.NamedSignal):
             responses.append((receiver, call(sender, **self._share(receiver, arguments))))
         return responses
 
-    async def send_async(self, sender: Any = None, /, *, _sync_wrapper: Any = None, **arguments: Any) -> Responses:
-        """Call every receiver, plain or coroutine function, one after another; the first exception ends it."""
+    async def send_async(
+        self, sender: Any = None, /, *, _sync_wrapper: Any = None, **arguments: Any
+    ) -> Responses:
+        """Call every receiver, plain or coroutine, one after another; the first exception ends it."""
         responses: Responses = []
         for receiver in self._audience(sender):
             call = _sync_wrapper(receiver) if _sync_wrapper and not _is_async(receiver) else receiver
@@ -83,17 +89,22 @@ class Signal(blinker.NamedSignal):
         for receiver in self._audience(sender):
             try:
                 response = await self._call(receiver, receiver, sender, arguments)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 response = error
             responses.append((receiver, response))
         return responses
 
-    def _audience(self, sender: Any) -> list[Receiver]:
-        return [] if self.is_muted else list(self.receivers_for(sender))
+    def _audience(self, sender: Any) -> Iterator[Receiver]:
+        return iter(()) if self.is_muted else self.receivers_for(sender)
 
     async def _call(self, call: Receiver, receiver: Receiver, sender: Any, arguments: dict[str, Any]) -> Any:
-        response = call(sender, **self._share(receiver, arguments))
-        return await response if inspect.isawaitable(response) else response
+        try:
+            response = call(sender, **self._share(receiver, arguments))
+            return await response if inspect.isawaitable(response) else response
+        except asyncio.CancelledError as error:
+            if is_cancelled(asyncio.current_task()):
+                raise
+            raise RuntimeError(f"{receiver!r} waited for what was cancelled.") from error
 
     def _share(self, receiver: Receiver, arguments: dict[str, Any]) -> dict[str, Any]:
         taken = self._taken.get(make_id(receiver))
@@ -107,35 +118,51 @@ class Signal(blinker.NamedSignal):
             parameters = list(inspect.signature(receiver).parameters.values())
         except ValueError:  # some built-in functions have no signature to look at
             return None
-        kinds = {parameter.kind for parameter in parameters}
-        if not kinds & {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                        inspect.Parameter.VAR_POSITIONAL}:
-            raise TypeError(f"{receiver!r} cannot be connected to {self.name}: it takes no sender.")
-        others = parameters[1:] if parameters[0].kind != inspect.Parameter.VAR_POSITIONAL else parameters
-        for parameter in others:
-            self._check(receiver, parameter)
-        if inspect.Parameter.VAR_KEYWORD in kinds:
-            return None
-        return frozenset(parameter.name for parameter in others) & frozenset(self.arguments)
-
-    def _check(self, receiver: Receiver, parameter: inspect.Parameter) -> None:
-        optional = parameter.default is not parameter.empty
-        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        known = parameter.name in self.arguments and parameter.kind != parameter.POSITIONAL_ONLY
-        if not (optional or variadic or known):
-            raise TypeError(
-                f"{receiver!r} cannot be connected to {self.name}: it requires {parameter.name!r}, "
-                f"and the signal has sender, {', '.join(self.arguments)}."
+        variadic = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+        if not parameters or parameters[0].kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD):
+            self._refuse(receiver, "it takes no sender, which comes first")
+        if parameters[0].name in self.arguments and not is_variadic(parameters[0]):
+            self._refuse(
+                receiver, f"its first parameter is {parameters[0].name!r}, and the sender comes first"
             )
+        others = [parameter for parameter in parameters[1:] if self._fits(receiver, parameter)]
+        return None if variadic else frozenset(parameter.name for parameter in others)
+
+    def _fits(self, receiver: Receiver, parameter: Parameter) -> bool:
+        """Whether this parameter takes an argument of the signal. Refuses a receiver that requires another."""
+        by_name = parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+        if by_name and parameter.name in self.arguments:
+            return True
+        if parameter.default is Parameter.empty and not is_variadic(parameter):
+            by_position = "" if by_name else " by position, and arguments are passed by name"
+            self._refuse(receiver, f"it requires {parameter.name!r}{by_position}")
+        return False
+
+    def _refuse(self, receiver: Receiver, reason: str) -> NoReturn:
+        raise TypeError(
+            f"{receiver!r} cannot be connected to {self.name}: {reason}. "
+            f"The signal has sender, {', '.join(self.arguments)}."
+        )
 
     def _disconnect(self, receiver_id: Any, sender_id: Any) -> None:
         super()._disconnect(receiver_id, sender_id)
-        if receiver_id not in self.receivers:
+        if not self._by_receiver.get(receiver_id):  # connected to no sender: it loses its place in the order
+            super()._disconnect(receiver_id, ANY_ID)
             self._taken.pop(receiver_id, None)
 
 
+def is_variadic(parameter: Parameter) -> bool:
+    return parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def is_cancelled(task: asyncio.Task[Any] | None) -> bool:
+    """Whether somebody asked this task to stop, rather than something that it awaits."""
+    return task is None or task.cancelling() > 0
+
+
 def _is_async(receiver: Receiver) -> bool:
-    return inspect.iscoroutinefunction(receiver) or inspect.iscoroutinefunction(getattr(receiver, "__call__", None))
+    call = getattr(type(receiver), "__call__", None)  # noqa: B004 - not whether, but which
+    return inspect.iscoroutinefunction(receiver) or inspect.iscoroutinefunction(call)
 
 
 def _sender_ids(sender: Any) -> Iterator[Any]:
@@ -149,7 +176,7 @@ def _sender_ids(sender: Any) -> Iterator[Any]:
 class Namespace(blinker.Namespace):
     """The signals of hive by name; `signal` declares one, or gives the one there is."""
 
-    def signal(self, name: str, doc: str | None = None, arguments: tuple[str, ...] = ()) -> Signal:  # type: ignore[override]
+    def signal(self, name: str, doc: str | None = None, arguments: tuple[str, ...] = ()) -> Signal:
         return self.setdefault(name, Signal(name, doc, arguments))  # type: ignore[return-value]
 
 
@@ -163,7 +190,8 @@ pre_get_list = core.signal("pre_get_list", "Before a list is fetched; may refuse
 post_get_list = core.signal("post_get_list", "A list was fetched.", ("items", "handler"))
 pre_create_instance = core.signal(
     "pre_create_instance",
-    "Before a document is created; may refuse. The body is parsed and typed (``handler.values``), nothing is stored.",
+    "Before a document is created; may refuse. The body is parsed and typed (``handler.values``), "
+    "nothing is stored.",
     ("arguments", "handler"),
 )
 post_create_instance = core.signal("post_create_instance", "A document was stored.", ("instance", "handler"))

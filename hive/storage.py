@@ -1,27 +1,36 @@
 """The only module that talks to MongoDB; whatever calls it runs in the pool of threads (`hive.pool`)."""
 
+import contextvars
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from random import random
 from typing import Any
 
+import pymongo
 from mongoengine.errors import NotUniqueError, OperationError, SaveConditionError, ValidationError
 from pymongo.errors import DocumentTooLarge, PyMongoError
 
 from hive.changes import Updated, difference, image, name_of
 from hive.errors import Conflict, ContentTooLarge, FieldError, Invalid, NotFound
-from hive.pool import unavailable
+from hive.pool import raise_answer
 from hive.values import Part
 
 Locate = Callable[[Any], Any]
+Link = Callable[[Any, Any], None]
 
 ATTEMPTS = 100
 """How often an update is tried against others who change the same fields; after it, 409."""
 UNINDEXABLE = (16572, 16755, 13026, 13027)
 """MongoDB's codes for a geometry that its index cannot take, such as a polygon whose edges cross."""
+TOO_LARGE = (10334, 17419, 17420)
 DOCUMENT_VALIDATION = 121
+SECONDS_TO_UNDO = 0.5
+"""How long the deletion of what could not be linked may take, after the time of the request itself."""
+
+_opened: dict[Any, Any] = {}
 
 
 # Reading
@@ -39,7 +48,7 @@ def first(queryset: Any, query: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def page(queryset: Any, skip: int, limit: int) -> list[dict[str, Any]]:
-    """`limit` documents after `skip`, as MongoDB has them, in the model's order or in that of their primary keys."""
+    """`limit` documents after `skip`, as MongoDB has them, in the model's order or that of primary keys."""
     if not queryset._ordering and not queryset._document._meta.get("ordering"):
         queryset = queryset.order_by("pk")
     return list(queryset.skip(skip).limit(limit).as_pymongo())
@@ -66,22 +75,28 @@ def hydrate(model: Any, raw: Mapping[str, Any]) -> Any:
 
 @dataclass
 class Stored:
-    """A document, and what MongoDB had when it was loaded. `reload` gives it anew, or None when it is gone."""
+    """A document, and what MongoDB had when it was loaded. `load` gives that anew, None when it is gone."""
 
     document: Any
     raw: Mapping[str, Any]
-    reload: Callable[[], Mapping[str, Any] | None]
+    load: Callable[[], Mapping[str, Any] | None]
 
-    def refresh(self) -> None:
-        raw = self.reload()
+    def reload(self) -> None:
+        """Take what MongoDB has by now. Raises `NotFound`."""
+        raw = self.load()
         if raw is None:
-            raise NotFound()
-        self.raw, self.document = raw, hydrate(type(self.document), raw)
+            raise NotFound
+        self.raw = raw
+        self.renew()
+
+    def renew(self) -> None:
+        """Take the document as it was loaded, whatever has been done to it."""
+        self.document = hydrate(type(self.document), self.raw)
 
 
 @dataclass
 class Change:
-    """What an update did: to the document, and to the part of it that was meant; `raw` is what is stored of that."""
+    """What an update did, to the document and to the part that was meant; `raw` is how that is stored."""
 
     document: Any
     updated_fields: Updated
@@ -99,30 +114,53 @@ def image_of(document: Any) -> dict[str, Any]:
     return image(document, options_of(document))
 
 
+def open_collection(model: Any) -> None:
+    """Let no write go before the indexes of its model, which make unique fields unique.
+
+    mongoengine creates them when it first uses a collection. It does not wait for another thread that is
+    about it, nor does it try again where MongoDB was not there.
+    """
+    collection = model._get_collection()
+    if _opened.get(model) is not collection:
+        if model._meta.get("auto_create_index", True) and collection.database.client.is_primary:
+            model.ensure_indexes()
+        _opened[model] = collection
+
+
 def create(part: Part) -> Any:
-    """Store a new document with these values. Raises `Invalid`, or `Conflict` where a unique value is taken."""
+    """Store a new document. Raises `Invalid`, or `Conflict` where a unique value is taken."""
     with answering(part.model):
+        open_collection(part.model)
         document = part.build()
         document.save(force_insert=True)
         return document
 
 
-def create_in(part: Part, stored: Stored, locate: Locate, link: Callable[[Any, Any], None]) -> tuple[Any, Change]:
+def create_in(part: Part, stored: Stored, locate: Locate, link: Link) -> tuple[Any, Change]:
     """Store a new document, and `link` it to the part of a stored one that `locate` gives; both or none."""
     document = create(part)
     try:
         return document, update(stored, locate, lambda owner: link(owner, document))
     except BaseException:
-        document.delete()
+        contextvars.Context().run(
+            undo, document
+        )  # where the time of the request, which may be up, does not count
         raise
+
+
+def undo(document: Any) -> None:
+    """Delete a document that was just created, if MongoDB is there."""
+    with suppress(PyMongoError, OperationError), pymongo.timeout(SECONDS_TO_UNDO):
+        document.delete()
 
 
 def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Change:
     """Do `edit` to the part of the document that `locate` gives, and store it.
 
-    The write holds only if the fields that it sets have not changed since they were loaded; otherwise the document
-    is loaded again and everything done anew, so that each ``from`` is what this very write replaced.
+    The write holds only if the fields that it sets have not changed since they were loaded; otherwise the
+    document is loaded again and everything done anew, so that each ``from`` is what this very write replaced.
     """
+    open_collection(type(stored.document))
     for attempt in range(ATTEMPTS):
         document, options = stored.document, options_of(stored.document)
         before = image(document, options)
@@ -134,7 +172,7 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Chang
                 document.save(save_condition=Unchanged(stored))
         except SaveConditionError:
             time.sleep(random() * 0.002 * min(attempt, 10))  # noqa: S311 - so that rivals do not meet again
-            stored.refresh()
+            stored.reload()
         else:
             raw = image(part, options)
             whole = difference(type(document), before, image(document, options))
@@ -164,12 +202,13 @@ class Unchanged(Mapping[str, Any]):
 
 def delete(document: Any) -> None:
     """Delete a document under mongoengine's delete rules. Raises `Conflict` where one denies it."""
-    try:
-        document.delete()
-    except OperationError as error:
-        if error.__context__ is None:  # not an error of the server, but mongoengine's word on a DENY rule
-            raise Conflict("Other documents refer to this one.") from error
-        raise
+    with answering(type(document)):
+        try:
+            document.delete()
+        except OperationError as error:
+            if error.__context__ is None:  # not an error of the server, but mongoengine's word on a DENY rule
+                raise Conflict("Other documents refer to this one.") from error
+            raise
 
 
 @contextmanager
@@ -191,8 +230,10 @@ def answering(model: Any) -> Iterator[None]:
             raise Invalid("A place is not valid GeoJSON.") from error
         if code == DOCUMENT_VALIDATION:
             raise Invalid("The document does not fit the rules of its collection.") from error
+        if code in TOO_LARGE:
+            raise ContentTooLarge("The document is too large to be stored.") from error
         if isinstance(error.__context__, PyMongoError):
-            raise unavailable(error.__context__) from error
+            raise_answer(error.__context__)
         raise
 
 
@@ -200,7 +241,8 @@ def validation_errors(error: Any, prefix: str = "") -> list[FieldError]:
     """The leaves of a tree of mongoengine's validation errors, by dotted name."""
     nested = error.errors if isinstance(error, ValidationError) else error if isinstance(error, dict) else {}
     if nested:
-        return [leaf for name, inner in nested.items() for leaf in validation_errors(inner, _dotted(prefix, name))]
+        leaves = (validation_errors(inner, _dotted(prefix, name)) for name, inner in nested.items())
+        return list(chain.from_iterable(leaves))
     message = error.message if isinstance(error, ValidationError) else str(error)
     return [{"field": prefix, "message": str(message)}]
 

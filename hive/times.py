@@ -42,7 +42,7 @@ class Day(Codec):
     """`DateField`."""
 
     def encode(self, value: Any) -> str:
-        return value.strftime("%Y-%m-%d") if value.year > 999 else value.date().isoformat()
+        return str(value.isoformat())[:10]
 
     def decode(self, value: Any, decoding: Any, current: Any = None) -> date:
         try:

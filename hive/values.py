@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from hive.errors import Conflict
@@ -17,23 +18,53 @@ class Part:
     def build(self) -> Any:
         """A new document with these values."""
         known = self.model._fields
-        return self.model(
-            **{name: settle(None, value) for name, value in self.values.items() if value is not None or name in known}
-        )
+        named = {name: value for name, value in self.values.items() if value is not None or name in known}
+        return self.model(**{name: settle(None, value) for name, value in named.items()})
 
     def apply(self, document: Any) -> None:
         """Set the named fields of `document`, and leave the others; None empties a field."""
         if type(document) is not self.model:
             raise Conflict("The object was replaced by one of another class.")
         for name, value in self.values.items():
-            if name in document._fields or value is not None:
-                setattr(document, name, settle(document._data.get(name), value))
-            elif name in document._dynamic_fields:
-                delattr(document, name)
+            set_to = put if name in document._fields else put_dynamic
+            set_to(document, name, settle(document._data.get(name), value))
+
+
+def put(document: Any, name: str, value: Any) -> None:
+    """Set a field. mongoengine does not store a value that Python finds equal to the old one, as True and 1 are."""
+    old = document._data.get(name)
+    setattr(document, name, value)
+    new = document._data.get(name)
+    if old == new and frozen(old) != frozen(new):
+        document._mark_as_changed(name)
+
+
+def put_dynamic(document: Any, name: str, value: Any) -> None:
+    """Set what is no field; None removes it. mongoengine unsets what is empty, so it must not seem to be there."""
+    known = name in document._dynamic_fields
+    if (value is None and not known) or (
+        value is not None and frozen(document._data.get(name)) == frozen(value)
+    ):
+        return
+    gone = value is None or (document._is_document and value in ("", [], {}))
+    setattr(document, name, None if gone else value)
+    if gone:
+        document._dynamic_fields[name].null = False  # or null would be stored
+
+
+def frozen(value: Any) -> Any:
+    """What to compare a value by, of JSON or of MongoDB: True is not 1, but 1 is 1.0, and NaN is itself."""
+    if isinstance(value, dict):
+        return dict, *((key, frozen(value[key])) for key in sorted(value))
+    if isinstance(value, list | tuple):
+        return list, *map(frozen, value)
+    if isinstance(value, bool | Decimal) or value != value:  # noqa: PLR0124 - only NaN is not
+        return type(value), str(value)
+    return value
 
 
 class Merge(dict[str, Any]):
-    """A JSON Merge Patch (RFC 7396) for a dictionary: None removes a key, objects merge, all else replaces."""
+    """A JSON Merge Patch (RFC 7396) for a dictionary: None removes a key, objects merge, others replace."""
 
     def onto(self, current: Any) -> dict[str, Any]:
         merged = dict(current) if isinstance(current, Mapping) else {}

@@ -1,0 +1,34 @@
+# Everything happens in .venv, which the first target that needs it makes.
+# PYTHON chooses the Python (3.11 or newer) to make it with: make test PYTHON=python3.13
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint docs clean
+
+help:  ## print this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+
+run: .venv/examples.stamp  ## serve the example application on http://127.0.0.1:8888 (PORT, MONGODB_URI)
+	@$(BIN)/python -m examples.atlas
+
+test: .venv/dev.stamp  ## run all tests and measure coverage
+	@$(BIN)/python -m pytest --cov
+
+lint: .venv/dev.stamp  ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/dev.stamp  ## check the documents: run every code block in them
+	@$(BIN)/python -m pytest tests/test_docs.py
+
+clean:  ## remove what was built; the data in ./hive-data stays
+	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/%.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

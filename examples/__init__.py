@@ -1,0 +1,1 @@
+"""Programs that show hive at work; see the README.md beside this file."""

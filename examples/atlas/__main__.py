@@ -1,0 +1,76 @@
+"""Serves the atlas until it is interrupted.
+
+`PORT` is 8888 and `ATLAS_HOST` 127.0.0.1 unless set. `MONGODB_URI` chooses the MongoDB; without it, the
+embedded one is started, which keeps its files in ./hive-data.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+from mongoengine import connect
+from pymongo.errors import PyMongoError
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+
+from hive import ModelHive, NotFoundHandler, flatten
+from hive.embedded import mongodb
+
+from . import receivers  # noqa: F401 - importing it connects them
+from .loading import load
+from .models import City, Country
+
+GREETING = """
+The atlas is served, Ctrl-C ends it:
+  {root}/country
+  {root}/city
+
+Try, in another terminal:
+  curl {root}/country/CH
+  curl -X PUT -d population=8800000 {root}/country/CH
+  curl {root}/country/CH/neighbours/IT/capital
+"""
+
+
+class Root(RequestHandler):
+    def get(self):
+        self.write({"countries": "/country", "cities": "/city", "data": "GeoNames, CC BY 4.0"})
+
+
+def application():
+    return Application(
+        flatten([("/", Root), ModelHive.routes_for(Country), ModelHive.routes_for(City)]),
+        default_handler_class=NotFoundHandler,
+    )
+
+
+async def serve(host, port):
+    """Serve until SIGINT or SIGTERM, then let go of all connections."""
+    interrupted = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, interrupted.set)
+    server = HTTPServer(application())
+    server.listen(port, host)
+    print(GREETING.format(root=f"http://127.0.0.1:{port}"), flush=True)
+    await interrupted.wait()
+    server.stop()
+    await server.close_all_connections()
+
+
+def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to end, from the first moment on
+    try:
+        port = int(os.environ.get("PORT", "8888"))
+        with mongodb() as uri, connect("atlas", host=uri, serverSelectionTimeoutMS=5000):
+            load()
+            asyncio.run(serve(os.environ.get("ATLAS_HOST", "127.0.0.1"), port))
+    except KeyboardInterrupt:
+        pass
+    except (OSError, RuntimeError, ValueError, PyMongoError) as error:
+        sys.exit(f"The atlas cannot be served: {error}")
+    print("The atlas is closed.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""How fields that hold other fields cross JSON: embedded documents, lists and maps.
+
+A client sees of an embedded document only what it may, and a reference may name what is no more. So an item that
+comes back as it was given stays what it is, with all that the client did not see.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import mongoengine as me
+from mongoengine.base import get_document
+
+from hive.errors import Invalid
+from hive.plain import as_json, plain
+from hive.references import GenericReference, registered
+from hive.scalars import Codec, expect, json_of
+from hive.untyped import Anything, key_of
+from hive.values import Merge, Part, frozen, settle
+
+Held = Callable[[Any, Any], Any]
+
+
+class Embedded(Codec):
+    """`EmbeddedDocumentField`: an object with the fields that the client may see."""
+
+    partial = True
+
+    def __init__(self, field: Any, serializer_of: Callable[[Any], Any]) -> None:
+        super().__init__(field)
+        self.serializer_of = serializer_of
+
+    @property
+    def serializer(self) -> Any:
+        """Made when first needed, for an embedded document may hold itself."""
+        return self.serializer_of(self.field.document_type)
+
+    def encode(self, value: Any) -> Any:
+        return self.serializer.encode(value)
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> Part:
+        expect(isinstance(value, dict), "an object")
+        return self.serializer.decode(value, decoding, current)  # type: ignore[no-any-return]
+
+    def parse(self, text: str) -> Any:
+        return json_of(text) if text else None
+
+
+class GenericEmbedded(Embedded):
+    """`GenericEmbeddedDocumentField`: the same, with its class in ``_cls``."""
+
+    def encode(self, value: Any) -> Any:
+        return {"_cls": value["_cls"]} | self.serializer_of(get_document(value["_cls"])).encode(value)
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> Part:
+        expect(
+            isinstance(value, dict) and isinstance(value.get("_cls"), str), "an object with its class in _cls"
+        )
+        model = registered(value["_cls"], me.EmbeddedDocument, self.field.choices)
+        body = {key: item for key, item in value.items() if key != "_cls"}
+        same = current if type(current) is model else None
+        return self.serializer_of(model).decode(body, decoding, same)  # type: ignore[no-any-return]
+
+
+class Items(Codec):
+    """`ListField` and its kin."""
+
+    def __init__(self, field: Any, item: Codec) -> None:
+        super().__init__(field)
+        self.item = item
+        self.partial = item.partial
+        if item.encode is None:
+            self.encode = None
+        else:
+            encode = item.encode
+            self.encode = lambda value: [None if one is None else encode(one) for one in value]
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> list[Any]:
+        expect(isinstance(value, list), "a list")
+        return list(each(self.item, enumerate(value), decoding.literal, self._held(current)).values())
+
+    def _held(self, current: Any) -> Held:
+        """Finds an item of `current` by the JSON that clients read of it, each item once."""
+        items: dict[Any, list[Any]] = {}
+        for item in (current or []) if self.partial else []:
+            items.setdefault(shown(self.item, item), []).append(item)
+
+        def find(_: Any, sent: Any) -> Any:
+            same = items.get(frozen(sent)) if items else None
+            return same.pop(0) if same else None
+
+        return find
+
+    def parse(self, text: str) -> Any:
+        return json_of(text) if text else None
+
+
+class SortedItems(Items):
+    """`SortedListField`, which mongoengine sorts on its way to MongoDB."""
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> list[Any]:
+        items = super().decode(value, decoding, current)
+        try:
+            self.field.to_mongo(settle(None, items))
+        except (KeyError, TypeError):
+            raise ValueError("must be a list of items that can be sorted") from None
+        return items
+
+
+class References(Items):
+    """A list of references: one query finds them all."""
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> list[Any]:
+        expect(isinstance(value, list), "a list")
+        if not isinstance(self.item, GenericReference):
+            decoding.prefetch(self.item.field.document_type, value)
+        return super().decode(value, decoding, current)
+
+
+class UntypedItems(Items):
+    """`ListField` without a field for its items."""
+
+    def __init__(self, field: Any) -> None:
+        super().__init__(field, Anything())
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> list[Any]:
+        expect(isinstance(value, list), "a list")
+        return Anything(self.field).decode(value, decoding)  # type: ignore[no-any-return]
+
+
+class Mapping(Codec):
+    """`MapField`, and `DictField` of a field."""
+
+    def __init__(self, field: Any, item: Codec) -> None:
+        super().__init__(field)
+        self.item = item
+        self.partial = item.partial
+        encode = item.encode or (lambda value: value)
+        self.encode = lambda value: {key: None if one is None else encode(one) for key, one in value.items()}
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> dict[str, Any]:
+        expect(isinstance(value, dict), "an object")
+        removed = {key_of(key): None for key, item in value.items() if decoding.patch and item is None}
+        kept = [(key_of(key), item) for key, item in value.items() if key not in removed]
+        below = dict(current or {}) if decoding.patch else {}
+        values = each(self.item, kept, decoding, self._held(current), below)
+        return Merge(removed | values) if decoding.patch else values
+
+    def _held(self, current: Any) -> Held:
+        """Finds a value of `current` by its key, if it is sent as clients read it."""
+        held = {key: shown(self.item, item) for key, item in (current or {}).items()} if self.partial else {}
+        return lambda key, sent: current[key] if key in held and held[key] == frozen(sent) else None
+
+    def parse(self, text: str) -> Any:
+        return json_of(text) if text else None
+
+
+class Dictionary(Anything):
+    """`DictField` without a field for its values."""
+
+    def decode(self, value: Any, decoding: Any, current: Any = None) -> dict[str, Any]:
+        expect(isinstance(value, dict), "an object")
+        return super().decode(value, decoding)  # type: ignore[no-any-return]
+
+    def parse(self, text: str) -> Any:
+        return json_of(text) if text else None
+
+
+def shown(codec: Codec, item: Any) -> Any:
+    """What a client reads of a value in Python, to compare by."""
+    if item is None:
+        return None
+    encode = codec.encode or plain
+    return frozen(as_json(encode(codec.field._to_mongo_safe_call(item))))
+
+
+def each(codec: Codec, items: Any, decoding: Any, held: Held, below: Any = None) -> dict[Any, Any]:
+    """Every item decoded, or the one that is `held` already; all that are wrong are told at once.
+
+    `below` has what the field holds at each key, for a patch of it.
+    """
+    decoded, errors = {}, []
+    for key, item in items:
+        try:
+            expect(item is not None, "something else than null")
+            found = held(key, item)
+            current = below.get(key) if below else None
+            decoded[key] = codec.decode(item, decoding, current) if found is None else found
+        except Invalid as problem:
+            errors += problem.under(key)
+        except ValueError as error:
+            errors.append({"field": str(key), "message": str(error)})
+    if errors:
+        raise Invalid(errors=errors)
+    return decoded

@@ -1,0 +1,182 @@
+"""Documents as JSON: what clients read."""
+
+from collections.abc import Callable, Mapping as MappingOf
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import mongoengine as me
+from mongoengine.base import get_document
+from mongoengine.errors import NotRegistered
+
+from hive.containers import Embedded, Mapping
+from hive.fields import codec
+from hive.plain import plain
+from hive.scalars import Codec, expect
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """Dotted names of fields: `hidden` do not exist for clients, who cannot set `read_only`, nor see `write_only`."""
+
+    hidden: frozenset[str] = frozenset()
+    read_only: frozenset[str] = frozenset()
+    write_only: frozenset[str] = frozenset()
+
+    def unreadable(self, name: str) -> bool:
+        return name in self.hidden or name in self.write_only
+
+
+@dataclass(frozen=True)
+class Member:
+    """One field as clients know it."""
+
+    name: str
+    field: Any
+    codec: Codec
+    readable: bool
+    writable: bool
+
+
+class Encoder:
+    """What clients read of the documents of one class.
+
+    `path` is where they are embedded: ``""`` or ``"address."``; `above` has the encoders of the classes that embed
+    them; `sorted_by` is the name in MongoDB of what the list that has them is sorted by.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        visibility: Visibility,
+        path: str = "",
+        above: MappingOf[Any, Any] | None = None,
+        sorted_by: str | None = None,
+    ) -> None:
+        self.model = model
+        self.visibility = visibility
+        self.path = path
+        self.above = {**(above or {}), model: self}
+        self.sorted_by = sorted_by
+        self.polymorphic = bool(model._meta.get("allow_inheritance"))
+        self.own_dict: Callable[[Any], dict[str, Any]] | None = getattr(model, "to_dict", None)
+        self._family: dict[str, Self] = {model._class_name: self}
+        self.members = {
+            name: self._member(name, field)
+            for name, field in ordered(model)
+            if name != "_cls" and path + name not in visibility.hidden
+        }
+        self._declared = {field.db_field for field in model._fields.values()} | {"_id", "_cls"}
+
+    def of(self, class_name: str) -> Self:
+        """The encoder of this class or of a subclass, by the name in ``_cls``; `ValueError` for any other."""
+        if class_name not in self._family:
+            try:
+                model = get_document(class_name)
+            except NotRegistered:
+                raise ValueError(f"knows no class {class_name!r}") from None
+            expect(issubclass(model, self.model), f"{self.model._class_name} or a subclass of it")
+            options = (self.visibility, self.path, self.above, self.sorted_by)
+            self._family[class_name] = type(self)(model, *options)
+        return self._family[class_name]
+
+    def _member(self, name: str, field: Any) -> Member:
+        path = self.path + name
+        nested: dict[Any, Self] = {**self.above}  # a class within itself has the options of the outer one
+        sorted_by = getattr(field, "_ordering", None)
+
+        def serializer_of(model: Any) -> Self:
+            if model not in nested:
+                nested[model] = type(self)(model, self.visibility, path + ".", self.above, sorted_by)
+            return nested[model]
+
+        return Member(
+            name,
+            field,
+            codec(field, serializer_of),
+            readable=path not in self.visibility.write_only,
+            writable=path not in self.visibility.read_only,
+        )
+
+    def encode(self, raw: Any) -> dict[str, Any]:
+        """The JSON of a document as MongoDB has it. A field that is not stored has its default, or is null."""
+        class_name = raw.get("_cls")
+        if class_name is not None and class_name not in (self.model._class_name, self.model.__name__):
+            return self.of(class_name).encode(raw)
+        if self.own_dict is not None:
+            return self._shown(self.own_dict(self.model._from_son(raw)))
+        result = {"_cls": self.model._class_name} if self.polymorphic else {}
+        for name, db_field, encode, default in self._plan:
+            value = raw.get(db_field)
+            if value is None:
+                result[name] = None if default is None else default()
+            else:
+                result[name] = value if encode is None else encode(value)
+        if self.model._dynamic:
+            result |= self._shown({key: plain(raw[key]) for key in raw if self._is_dynamic(key)})
+        return result
+
+    @cached_property
+    def _plan(self) -> list[tuple[str, str, Callable[[Any], Any] | None, Callable[[], Any] | None]]:
+        return [
+            (member.name, member.field.db_field, member.codec.encode, default_of(member))
+            for member in self.members.values()
+            if member.readable
+        ]
+
+    def _is_dynamic(self, key: str) -> bool:
+        return key not in self._declared and not self.visibility.unreadable(self.path + key)
+
+    def _shown(self, given: dict[Any, Any]) -> dict[str, Any]:
+        """What a model's own ``to_dict()`` gives, without what clients must not see."""
+        return {
+            str(name): self._pruned(item, f"{self.path}{name}", self._codec_of(name))
+            for name, item in given.items()
+            if not self.visibility.unreadable(f"{self.path}{name}")
+        }
+
+    def _codec_of(self, name: str) -> Codec | None:
+        return self.members[name].codec if name in self.members else None
+
+    def _pruned(self, value: Any, path: str, codec: Codec | None) -> Any:
+        """The same of what is there at a dotted name; the codec, where there is one, knows what it is."""
+        if isinstance(value, me.EmbeddedDocument):
+            if isinstance(codec, Embedded):
+                return codec.serializer_of(type(value)).encode(value.to_mongo())
+            return type(self)(type(value), self.visibility, f"{path}.", self.above).encode(value.to_mongo())
+        if isinstance(value, list | tuple):
+            return [self._pruned(item, path, getattr(codec, "item", None)) for item in value]
+        return self._pruned_object(value, path, codec) if isinstance(value, dict) else value
+
+    def _pruned_object(self, value: dict[Any, Any], path: str, codec: Codec | None) -> dict[str, Any]:
+        if type(codec) is Embedded:
+            return codec.serializer._shown(value)  # type: ignore[no-any-return]
+        if isinstance(codec, Mapping):
+            return {str(key): self._pruned(item, path, codec.item) for key, item in value.items()}
+        return {
+            str(key): self._pruned(item, f"{path}.{key}", None)
+            for key, item in value.items()
+            if not self.visibility.unreadable(f"{path}.{key}")
+        }
+
+
+def ordered(model: Any) -> list[tuple[str, Any]]:
+    """The fields of a class, its primary key first."""
+    identity = model._meta.get("id_field")
+    return sorted(model._fields.items(), key=lambda item: item[0] != identity)
+
+
+def default_of(member: Member) -> Callable[[], Any] | None:
+    """What a stored document without this field has in Python, as JSON."""
+    field, encode = member.field, member.codec.encode
+    if field.default is None or field.null:
+        return None
+
+    def default() -> Any:
+        value = field.default() if callable(field.default) else field.default
+        if value is None:
+            return None
+        stored = field._to_mongo_safe_call(value)
+        return stored if encode is None else encode(stored)
+
+    return default
