@@ -45,7 +45,9 @@ def _changed(
         if frozen(old) == frozen(new):
             continue
         name, field = fields.get(key, (key, None))
-        if isinstance(field, EMBEDDED) and old and new and old.get("_cls") == new.get("_cls"):
+        if not (isinstance(old, dict) and isinstance(new, dict) and isinstance(field, EMBEDDED)):
+            yield name, typed(field, old), typed(field, new)
+        elif old.get("_cls") == new.get("_cls"):
             part = type(field.to_python(new))
             yield from ((f"{name}.{inner}", was, now) for inner, was, now in _changed(part, old, new))
         else:

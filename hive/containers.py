@@ -1,7 +1,7 @@
 """How fields that hold other fields cross JSON: embedded documents, lists and maps.
 
-A client sees of an embedded document only what it may, and a reference may name what is no more. So an item that
-comes back as it was given stays what it is, with all that the client did not see.
+Clients see of an embedded document only what they may, and a reference may name what is no more. So an item
+that comes back as it was read stays what it is, with all that they did not see.
 """
 
 from collections.abc import Callable

@@ -53,19 +53,21 @@ class Decoding:
         return storage.hydrate(model, raw)
 
     def routed(self, model: Any, declared: bool) -> Any:
-        """`model`, if a client may name its documents: the field declares it, or the application serves it."""
+        """`model`, if clients may name its documents: the field declares it, or the application serves it."""
         if not declared and self.resource_of(model) is None:
             raise ValueError(f"knows no class {model._class_name!r}")
         return model
 
     def _keys_and_rows(self, model: Any) -> tuple[Keys, Any]:
+        if model._meta.get("abstract"):
+            raise ValueError("cannot be set, for its model is abstract")
         resource = self.resource_of(model)
         if resource is None:
             return Keys(model), model.objects
         queryset = storage.rows(resource, self.handler)
-        return resource.keys, queryset if resource.model is model else queryset.filter(
-            _cls__in=model._subclasses
-        )
+        if resource.model is not model:
+            queryset = queryset.filter(_cls__in=model._subclasses)
+        return resource.keys, queryset
 
 
 def text_of(name: Any) -> str:

@@ -17,7 +17,7 @@ from hive.scalars import Codec, expect
 
 @dataclass(frozen=True)
 class Visibility:
-    """Dotted names of fields: `hidden` do not exist for clients, who cannot set `read_only`, nor see `write_only`."""
+    """Dotted names: for clients `hidden` fields do not exist, others cannot be set, or cannot be read."""
 
     hidden: frozenset[str] = frozenset()
     read_only: frozenset[str] = frozenset()
@@ -41,8 +41,8 @@ class Member:
 class Encoder:
     """What clients read of the documents of one class.
 
-    `path` is where they are embedded: ``""`` or ``"address."``; `above` has the encoders of the classes that embed
-    them; `sorted_by` is the name in MongoDB of what the list that has them is sorted by.
+    `path` is where they are embedded: ``""`` or ``"address."``; `above` has the encoders of the classes that
+    embed them; `sorted_by` is the name in MongoDB of what the list that has them is sorted by.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Encoder:
         self.sorted_by = sorted_by
         self.polymorphic = bool(model._meta.get("allow_inheritance"))
         self.own_dict: Callable[[Any], dict[str, Any]] | None = getattr(model, "to_dict", None)
-        self._family: dict[str, Self] = {model._class_name: self}
+        self._family: dict[str, Any] = {model._class_name: self}
         self.members = {
             name: self._member(name, field)
             for name, field in ordered(model)
@@ -78,14 +78,15 @@ class Encoder:
             expect(issubclass(model, self.model), f"{self.model._class_name} or a subclass of it")
             options = (self.visibility, self.path, self.above, self.sorted_by)
             self._family[class_name] = type(self)(model, *options)
-        return self._family[class_name]
+        found: Self = self._family[class_name]
+        return found
 
     def _member(self, name: str, field: Any) -> Member:
         path = self.path + name
-        nested: dict[Any, Self] = {**self.above}  # a class within itself has the options of the outer one
+        nested: dict[Any, Any] = {**self.above}  # a class within itself has the options of the outer one
         sorted_by = getattr(field, "_ordering", None)
 
-        def serializer_of(model: Any) -> Self:
+        def serializer_of(model: Any) -> Any:
             if model not in nested:
                 nested[model] = type(self)(model, self.visibility, path + ".", self.above, sorted_by)
             return nested[model]
@@ -99,7 +100,7 @@ class Encoder:
         )
 
     def encode(self, raw: Any) -> dict[str, Any]:
-        """The JSON of a document as MongoDB has it. A field that is not stored has its default, or is null."""
+        """The JSON of a document as MongoDB has it; a field that is not stored has its default or is null."""
         class_name = raw.get("_cls")
         if class_name is not None and class_name not in (self.model._class_name, self.model.__name__):
             return self.of(class_name).encode(raw)

@@ -49,7 +49,7 @@ def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]
 
 
 class ProblemHandler(RequestHandler):
-    """Answers every error as ``application/problem+json`` (RFC 9457), without a word on the inside of the server."""
+    """Answers every error as ``application/problem+json`` (RFC 9457), with no word on its inside."""
 
     @cached_property
     def request_id(self) -> str:
@@ -116,21 +116,19 @@ class Exchange(ProblemHandler):
                 await self._receiver_failed(signal, sender, receiver, response)
 
     async def _receiver_failed(self, signal: Signal, sender: Any, receiver: Any, error: Exception) -> None:
-        logger.error("%r failed on %s in request %s", receiver, signal.name, self.request_id, exc_info=error)
-        failed = signals.receiver_failed
-        for other, response in await failed.send_robust_async(
-            sender, signal=signal, receiver=receiver, error=error, handler=self
-        ):
+        self._log_failure(receiver, signal, error)
+        failure = {"signal": signal, "receiver": receiver, "error": error, "handler": self}
+        for other, response in await signals.receiver_failed.send_robust_async(sender, **failure):
             if isinstance(response, Exception):
-                logger.error(
-                    "%r failed on %s in request %s", other, failed.name, self.request_id, exc_info=response
-                )
+                self._log_failure(other, signals.receiver_failed, response)
+
+    def _log_failure(self, receiver: Any, signal: Signal, error: Exception) -> None:
+        logger.error("%r failed on %s in request %s", receiver, signal.name, self.request_id, exc_info=error)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:  # where Tornado itself refuses a method that it does not know
-            methods = (
-                self.resource.methods | {"OPTIONS"} | ({"HEAD"} if "GET" in self.resource.methods else set())
-            )
+            read = {"HEAD"} if "GET" in self.resource.methods else set()
+            methods = self.resource.methods | {"OPTIONS"} | read
             self.set_header("Allow", ", ".join(sorted(methods)))
         super().write_error(status_code, **kwargs)
 
@@ -146,8 +144,8 @@ class Exchange(ProblemHandler):
         self.segments = segments_of(self.request.path)[self.resource.root.count("/") :]
         return walk(world, self.segments)
 
-    def decoding(self, **how: bool) -> Decoding:
-        return Decoding(self, partial(neighbour, self.application, self.resource), **how)
+    def decoding(self, *, patch: bool = False, replace: bool = False) -> Decoding:
+        return Decoding(self, partial(neighbour, self.application, self.resource), patch, replace)
 
     def reply(self, status: int, value: Any) -> None:
         self.set_status(status)

@@ -7,7 +7,14 @@ import mongoengine as me
 from mongoengine.base import BaseField
 
 from hive.containers import (
-    Dictionary, Embedded, GenericEmbedded, Items, Mapping, References, SortedItems, UntypedItems,
+    Dictionary,
+    Embedded,
+    GenericEmbedded,
+    Items,
+    Mapping,
+    References,
+    SortedItems,
+    UntypedItems,
 )  # fmt: skip
 from hive.geo import Geometry, LegacyPoint
 from hive.numeric import Exact, FixedDecimal, Float, Integer, Number
@@ -73,7 +80,7 @@ def items(field: Any) -> type[Items]:
 
 
 def scalar(field: BaseField) -> Codec:
-    """The row of the table. What a class of the application's own makes of it in `to_python` is what clients read."""
+    """The row of the table. Of a class with a `to_python` of its own, clients read what that gives."""
     row = next(row for row in type(field).__mro__ if row in TABLE)
     found = TABLE[row](field)
     if row not in (BaseField, *REFERENCES) and type(field).to_python is not row.to_python:

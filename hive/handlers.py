@@ -11,10 +11,10 @@ from typing import Any
 from hive import payload, query, signals, storage
 from hive.errors import Forbidden, Invalid
 from hive.exchange import Exchange, Story, story
-from hive.nested import Embedded, EmbeddedList, Reference
+from hive.nested import Embedded, Reference
 from hive.places import Collection, Holder, Place
-from hive.storage import Stored
 from hive.references import reference_to
+from hive.storage import Stored
 
 
 class ModelHandler(Exchange):
@@ -105,23 +105,21 @@ class ModelHandler(Exchange):
         yield from self._after_update(change.document, change.updated_fields)
         self.created(resource.serializer.encode(raw), resource.keys.name_of(raw), in_list=place.many)
 
-    def _embed(self, place: Embedded | EmbeddedList, body: dict[str, Any]) -> Story:
-        part = place.codec.decode(body, self.decoding())
+    def _embed(self, place: Any, body: dict[str, Any]) -> Story:
+        part = place.new(body, self.decoding())
         self.values = dict(part.values)
         stored = place.stored
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         yield from self._before_update(place, stored, stored.document)
         instance = part.build()
         try:
-            change = storage.update(
-                stored, place.holder.locate, lambda owner: place.put_into(owner, instance)
-            )
+            change = storage.update(stored, place.holder.locate, partial(place.put_into, value=instance))
         except Invalid as problem:
             raise problem.within(place.trail) from problem
-        name = place.name_of(instance, change.part)
-        self.created(place.codec.encode(place.kind.to_mongo(instance)), name, in_list=place.many)
+        name, raw = place.name_of(instance, change.part), place.kind.to_mongo(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         yield from self._after_update(change.document, change.updated_fields)
+        self.created(place.codec.encode(raw), name, in_list=place.many)
 
     @story
     def put(self) -> Story:
@@ -139,7 +137,7 @@ class ModelHandler(Exchange):
         serializer = target.serializer_of(type(current))
         body = self.body(serializer, *([payload.MERGE_PATCH] if patch else []))
         decoding = self.decoding(patch=patch, replace=replace and target.resource.replaces)
-        part = serializer.decode(body, decoding, current)
+        part = target.decode(body, decoding)
         self.values = dict(part.values)
         yield from self._before_update(place, stored, current)
         if isinstance(target, Embedded):
@@ -203,7 +201,7 @@ class ModelHandler(Exchange):
 
 
 def named(body: dict[str, Any], place: Reference) -> Any:
-    """What a body names that is no new object: ``{"id": X}``, ``{"captain": X}``, ``captain=X``; else None."""
+    """What a body names and is no new object: ``{"id": X}``, ``{"captain": X}``, ``captain=X``; or None."""
     if place.model is None:
         return body if body.keys() == {"_cls", "id"} else None
     if body.keys() not in ({"id"}, {place.member.name}):

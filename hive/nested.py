@@ -2,18 +2,19 @@
 
 Embedded      /team/ID/address     an embedded document, one in a list too (/team/ID/projects/X)
 EmbeddedList  /team/ID/projects    a list of embedded documents
-Reference     /team/ID/captain     a reference, one in a list too (/team/ID/members/X): through it, the Row there
+Reference     /team/ID/captain     a reference, one in a list too (/team/ID/members/X); it leads to a Row
 References    /team/ID/members     a list of references
 """
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import mongoengine as me
 from mongoengine.base import get_document
 
 from hive import storage
+from hive.decoding import Decoding
 from hive.encoding import Member
 from hive.errors import Invalid, NotFound
 from hive.places import Holder, Item, Place, Raw, Row, by_name
@@ -22,6 +23,7 @@ from hive.references import key_in, registered
 from hive.resource import Resource, lookup_field
 from hive.serializers import Serializer
 from hive.storage import Stored
+from hive.values import Part
 
 
 class Field(Place):
@@ -48,6 +50,13 @@ class Field(Place):
     def form(self) -> Serializer | None:
         return getattr(self.codec, "serializer", None) if self.model else None
 
+    def new(self, body: dict[str, Any], decoding: Decoding) -> Part:
+        """The embedded document that a body describes. Raises `Invalid`."""
+        try:
+            return self.codec.decode(body, decoding)  # type: ignore[no-any-return]
+        except ValueError as error:
+            raise Invalid(errors=[{"field": "_cls", "message": str(error)}]) from None
+
     def value_in(self, owner: Any) -> Any:
         """What the field holds, without a query."""
         return owner._data.get(self.member.name)
@@ -65,7 +74,7 @@ class Field(Place):
 
 
 class Embedded(Field, Holder):
-    verbs = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    verbs: ClassVar[tuple[str, ...]] = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
     def locate(self, document: Any) -> Any:
         found = self.find_in(self.holder.locate(document))
@@ -79,6 +88,11 @@ class Embedded(Field, Holder):
     @property
     def raw(self) -> Raw:
         return self.kind.to_mongo(self.current)  # type: ignore[no-any-return]
+
+    def decode(self, body: dict[str, Any], decoding: Decoding) -> Part:
+        if self.model is None and body.get("_cls") == self.current._class_name:
+            body = {name: item for name, item in body.items() if name != "_cls"}
+        return super().decode(body, decoding)
 
     def serializer_of(self, model: Any) -> Serializer:
         return self.codec.serializer_of(model)  # type: ignore[no-any-return]
@@ -132,13 +146,14 @@ class EmbeddedList(Field):
 
 
 def item_name(item: Any, index: int) -> str:
-    """The name of an item of an embedded list: the value of its lookup field if it has one, or its index."""
+    """The name of an item of an embedded list: the value of its lookup field, or its index if it has none."""
     lookup = lookup_field(type(item))
-    return str(index) if lookup is None else str(plain(item._data.get(lookup)))
+    value = None if lookup is None else item._data.get(lookup)
+    return str(index) if value in (None, "") else str(plain(value))
 
 
 class Reference(Field):
-    verbs = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    verbs: ClassVar[tuple[str, ...]] = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
     def __init__(self, holder: Holder, member: Member, key: str | None = None) -> None:
         super().__init__(holder, member, key)
@@ -148,8 +163,13 @@ class Reference(Field):
     def permits(self, verb: str) -> bool:
         if verb in ("POST", "DELETE"):
             return super().permits(verb)
-        resource = self.target.resource if self.model is None else self.target_resource(self.model)
-        return verb in self.resource.methods and verb in resource.methods
+        return verb in self.resource.methods and self._target_permits(verb)
+
+    def _target_permits(self, verb: str) -> bool:
+        """Whether the routes of what it leads to have this method; if it leads nowhere, the answer is 404."""
+        if self.model is not None:
+            return verb in self.target_resource(self.model).methods
+        return self.find_in(self.holder.current) is None or verb in self.target.resource.methods
 
     @property
     def form(self) -> Serializer | None:
@@ -178,6 +198,10 @@ class Reference(Field):
     def class_of(self, reference: Any) -> Any:
         """The class of the target: the field declares it, or the reference itself names it."""
         return self.model or model_of(reference)
+
+    def identity(self, reference: Any) -> tuple[Any, Any]:
+        """The class of the target and its primary key."""
+        return self.class_of(reference), key_in(reference)
 
     def row_of(self, reference: Any) -> Row:
         """The document that a reference means."""
@@ -212,25 +236,39 @@ class ListedReference(Reference):
 
     @cached_property
     def target(self) -> Row:
-        items = self.items_in(self.holder.current)
-        for model in dict.fromkeys(map(self.class_of, items)):
-            keys = [key_in(item) for item in items if self.class_of(item) is model]
-            row = self.row(model, self._find(model))
-            raw = row.find()
-            if raw is not None and raw["_id"] in keys:
-                return row
+        references = list(map(self.identity, self.items_in(self.holder.current)))
+        for model in dict.fromkeys(model for model, _ in references):
+            if self.world.resource_of(model) is not None:
+                row = self.row(model, self._find(model, [key for cls, key in references if cls is model]))
+                if row.found is not None:
+                    return row
         raise NotFound
 
-    def _find(self, model: Any) -> Callable[[Any], Raw | None]:
+    def _find(self, model: Any, members: list[Any]) -> Callable[[Any], Raw | None]:
         keys = self.target_resource(model).keys
-        return lambda rows: by_name(rows, keys, str(self.key))
+        return lambda rows: by_name(rows, keys, str(self.key), members)
 
     def check_holds(self) -> None:
-        self.target  # noqa: B018 - which looks for it in the list
+        self.named  # noqa: B018 - which looks for it in the list
+
+    @cached_property
+    def named(self) -> tuple[Any, Any]:
+        """The identity of the reference that the URL names. It may be one whose target is no more."""
+        try:
+            return self.target.model, self.target.raw["_id"]
+        except NotFound:
+            return self._dangling()
+
+    def _dangling(self) -> tuple[Any, Any]:
+        for model, key in map(self.identity, self.items_in(self.holder.current)):
+            query = next(self.target_resource(model).keys.queries(str(self.key)), {})
+            if query.get("_id") == key and storage.first(model.objects, query) is None:
+                return model, key
+        raise NotFound
 
     def take_from(self, owner: Any) -> None:
-        gone = self.target.raw["_id"]
-        setattr(owner, self.member.name, [item for item in self.items_in(owner) if key_in(item) != gone])
+        items = [item for item in self.items_in(owner) if self.identity(item) != self.named]
+        setattr(owner, self.member.name, items)
 
 
 class References(Reference):
@@ -245,7 +283,7 @@ class References(Reference):
     def page(self, skip: int, limit: int) -> list[Item]:
         """Those documents that exist for this request, in the order of the list."""
         rows = self._rows()
-        references = [(self.class_of(item), key_in(item)) for item in self.items_in(self.holder.current)]
+        references = list(map(self.identity, self.items_in(self.holder.current)))
         existing = {
             (model, key)
             for model in rows
@@ -267,7 +305,7 @@ class References(Reference):
 
     def put_into(self, owner: Any, value: Any) -> None:
         items = self.items_in(owner)
-        if not any(key_in(item) == key_in(value) for item in items):
+        if self.identity(value) not in map(self.identity, items):
             setattr(owner, self.member.name, [*items, value])
 
 

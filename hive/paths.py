@@ -18,8 +18,8 @@ MOST_SEGMENTS = 64
 def segments_of(path: str) -> list[str]:
     """The decoded segments of a path; a trailing slash does not count.
 
-    Raises `NotFound` for an empty segment, for percent-encoding that is not UTF-8, and for a path so long that
-    no client means it: every reference on it is a query.
+    Raises `NotFound` for an empty segment, for percent-encoding that is not UTF-8, and for a path so long
+    that no client means it: every reference on it is a query.
     """
     parts = path.removesuffix("/").split("/")[1:]
     try:

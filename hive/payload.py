@@ -96,7 +96,7 @@ def no_constant(text: str) -> Any:
 
 
 def from_form(body: bytes, serializer: Serializer | None) -> dict[str, Any]:
-    """The object that a form describes: ``child.first_name=x`` is nested, ``members[]=a&members[]=b`` a list."""
+    """The object that a form describes: ``child.name=x`` is nested, ``members[]=a&members[]=b`` is a list."""
     try:
         text = body.decode("utf-8")
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FORM_FIELDS)
@@ -117,9 +117,9 @@ def from_form(body: bytes, serializer: Serializer | None) -> dict[str, Any]:
 
 
 def assign(target: dict[str, Any], path: list[str], texts: list[str], holder: Any, is_list: bool) -> None:
-    """Put the texts of one form field at its place in the object, as JSON of the type that the field there has.
+    """Put the texts of one form field at its place in the object, as JSON of the type of the field there.
 
-    `holder` is what has the fields of `target`: a serializer, the codec of a map, or None where nothing is known.
+    `holder` is what has the fields of `target`: a serializer, the codec of a map, or None if not known.
     """
     if len(path) > DEEPEST:
         raise ValueError(f"is nested more than {DEEPEST} deep")

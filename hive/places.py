@@ -1,4 +1,4 @@
-"""Places: what a URL can address. Here the documents that are stored for themselves; `hive.nested` has the others.
+"""Places: what a URL can address. Here the documents that are stored for themselves, in `hive.nested` others.
 
 Collection    /user                the documents of a model
 Row           /user/ID             a stored document
@@ -13,10 +13,12 @@ import mongoengine as me
 from mongoengine.base import get_document
 
 from hive import storage
-from hive.errors import NotFound
+from hive.decoding import Decoding
+from hive.errors import Invalid, NotFound
 from hive.resource import Keys, Resource
 from hive.serializers import Serializer
 from hive.storage import Stored
+from hive.values import Part
 
 Raw = Mapping[str, Any]
 Find = Callable[[], Raw | None]
@@ -24,11 +26,18 @@ Find = Callable[[], Raw | None]
 
 @dataclass(frozen=True)
 class World:
-    """What a walk needs of its request: the handler (for scopes), its routes, and those of the application."""
+    """What a walk needs of its request: the handler (for scopes), its routes and those of the application."""
 
     handler: Any
     root: Resource
-    resource_of: Callable[[Any], Resource | None]
+    routes_of: Callable[[Any], Resource | None]
+
+    def resource_of(self, model: Any) -> Resource | None:
+        """The routes under which this request reaches documents of `model`, or None."""
+        try:
+            return self.routes_of(model)
+        except ValueError:
+            return None
 
     def rows(self, resource: Resource, model: Any = None) -> Any:
         """The documents that exist for this request, of one class among those of the routes."""
@@ -55,7 +64,7 @@ class Place:
 
     @property
     def allowed(self) -> list[str]:
-        """The methods that this place takes under the options of all routes concerned, HEAD and OPTIONS with them."""
+        """The methods that this place takes under the options of all routes concerned."""
         verbs = [verb for verb in self.verbs if verb in self.world.root.methods and self.permits(verb)]
         return [*verbs[:1], "HEAD", *verbs[1:], "OPTIONS"] if "GET" in verbs else [*verbs, "OPTIONS"]
 
@@ -100,18 +109,25 @@ class Collection(Place):
         ]
 
 
-def by_name(rows: Any, keys: Keys, name: str) -> Raw | None:
-    """The document that an ID in a URL names; a primary key goes before a lookup field."""
+def by_name(rows: Any, keys: Keys, name: str, among: list[Any] | None = None) -> Raw | None:
+    """The document that an ID in a URL names, `among` those with some primary keys or all.
+
+    A primary key goes before a lookup field.
+    """
     found = (storage.first(rows, query) for query in keys.queries(name))
-    return next((raw for raw in found if raw is not None), None)
+    return next((raw for raw in found if raw is not None and (among is None or raw["_id"] in among)), None)
 
 
 class Holder(Place):
-    """A place with fields: a stored document, or an embedded one. `stored` is the document that it is, or is in."""
+    """A place with fields: a stored document, or an embedded one."""
 
-    stored: Stored
     writable: bool
     trail: tuple[str, ...]  # the names from the stored document to this object; "*" stands for an index
+
+    @property
+    def stored(self) -> Stored:
+        """The stored document that this is, or is in. Raises `NotFound`."""
+        raise NotImplementedError
 
     @property
     def target(self) -> "Holder":
@@ -140,6 +156,14 @@ class Holder(Place):
         """How an object of this very class crosses JSON here."""
         raise NotImplementedError
 
+    def decode(self, body: dict[str, Any], decoding: Decoding) -> Part:
+        """What a body sets of this object, which keeps its class. Raises `Invalid`."""
+        model = type(self.current)
+        part = self.serializer_of(model).decode(body, decoding, self.current)
+        if part.model is not model:
+            raise Invalid(errors=[{"field": "_cls", "message": f"must stay {model._class_name}"}])
+        return part
+
     def encode(self, raw: Raw) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -163,11 +187,14 @@ class Row(Holder):
         self.find = find
 
     @cached_property
+    def found(self) -> Raw | None:
+        return self.find()
+
+    @property
     def raw(self) -> Raw:
-        raw = self.find()
-        if raw is None:
+        if self.found is None:
             raise NotFound
-        return raw
+        return self.found
 
     @cached_property
     def stored(self) -> Stored:

@@ -48,8 +48,8 @@ _pool = Pool()
 async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any, Any, None]]) -> T:
     """Run `story` in the pool. What it yields is delivered on the event loop before it goes on.
 
-    An exception of `deliver` is raised in the story, at its ``yield``, and out of here as it is. The story and
-    its deliveries share one context (`contextvars`), which starts as a copy of the caller's.
+    An exception of `deliver` is raised in the story, at its ``yield``, and out of here as it is. The story
+    and its deliveries share one context (`contextvars`), which starts as a copy of the caller's.
     """
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
@@ -87,7 +87,7 @@ def _turn(step: Callable[[], Any], deadline: float) -> tuple[bool, Any]:
 
 
 def raise_answer(error: PyMongoError) -> NoReturn:
-    """Raise the answer to an error of pymongo: 503 where MongoDB was not reached in time, else the error itself."""
+    """Raise the answer to an error of pymongo: 503 where MongoDB was not reached in time, else itself."""
     if error.timeout or isinstance(error, ConnectionFailure | ExecutionTimeout | WaitQueueTimeoutError):
         logger.warning("MongoDB was not reached in time: %s", error)
         raise Unavailable from error

@@ -13,7 +13,7 @@ INT64 = 2**63 - 1
 
 @dataclass(frozen=True)
 class Page:
-    """Which part of a list is asked for: ``?page=2&per_page=50``, 20 items from page 1 where nothing is said."""
+    """Which part of a list is asked for: ``?page=2&per_page=50``; by default the first 20 items."""
 
     number: int
     size: int
@@ -24,7 +24,7 @@ class Page:
         return min((self.number - 1) * self.size, INT64 - self.size - 1)
 
     def links(self, path: str, more: bool) -> str:
-        """The value of the ``Link`` header (RFC 8288): first, and prev and next where there are such pages."""
+        """The value of the ``Link`` header (RFC 8288): first, and prev and next if there are such pages."""
         pages = {"first": 1} | ({"prev": self.number - 1} if self.number > 1 else {})
         pages |= {"next": self.number + 1} if more else {}
         return ", ".join(

@@ -21,10 +21,7 @@ class Reference(Codec):
 
     def decode(self, value: Any, decoding: Any, current: Any = None) -> DBRef:
         model = self.field.document_type
-        key = decoding.find(model, value)
-        if model._meta.get("abstract"):
-            raise ValueError("cannot be set, for its model is abstract")
-        return DBRef(model._get_collection_name(), key)
+        return DBRef(model._get_collection_name(), decoding.find(model, value))
 
 
 class CachedReference(Reference):
@@ -35,7 +32,7 @@ class CachedReference(Reference):
 
 
 class GenericReference(Reference):
-    """`GenericReferenceField`: ``{"_cls": class, "id": primary key}``, for the key alone names no document."""
+    """`GenericReferenceField`: ``{"_cls": class, "id": key}``, for the key alone names no document."""
 
     def encode(self, value: Any) -> Any:
         return {"_cls": value["_cls"], "id": str(plain(value["_ref"].id))}
@@ -66,7 +63,7 @@ def registered(name: str, kind: type, choices: Any) -> Any:
 
 
 def allows(choice: Any, model: Any) -> bool:
-    """Whether mongoengine takes an object of `model` where a field has this choice: a class, or the name of one."""
+    """Whether mongoengine takes an object of `model` where this is a choice: a class, or its name."""
     if isinstance(choice, str):
         return bool(model._class_name == choice)
     return issubclass(model, choice)

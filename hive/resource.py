@@ -26,8 +26,7 @@ Scope = Callable[[Any, Any], Any]
 class Resource:
     """A model at an address, with the options of `hive.ModelHive.routes_for`, which says what they mean.
 
-    Raises `TypeError` or `ValueError`, with a sentence that says what to do, for a model or an option that cannot
-    be served.
+    Raises `TypeError` or `ValueError`, with a sentence that says what to do, for what cannot be served.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Resource:
 
 
 class Keys:
-    """How the documents of one model are named, in URLs and in bodies: by primary key, or by its lookup field."""
+    """How the documents of one model are named, in URLs and bodies: by primary key or lookup field."""
 
     def __init__(self, model: Any) -> None:
         self.lookup = lookup_field(model)
@@ -107,20 +106,20 @@ def snake_case(name: str) -> str:
 
 
 def check_model(model: Any) -> None:
-    if not (isinstance(model, type) and issubclass(model, me.Document)):
+    is_document = isinstance(model, type) and issubclass(model, me.Document)
+    if not is_document:
         raise TypeError(f"routes_for takes a mongoengine Document class, not {model!r}.")
     if model._meta.get("abstract"):
         raise ValueError(f"{model.__name__} is abstract: pass a class that is stored.")
-    if isinstance(
-        target_key(model._fields[model._meta["id_field"]]), (*EMBEDDED, me.DictField, me.ListField)
-    ):
+    identity = target_key(model._fields[model._meta["id_field"]])
+    if isinstance(identity, (*EMBEDDED, me.DictField, me.ListField)):
         raise ValueError(f"The primary key of {model.__name__} is not a single value, so no URL can name it.")
     parameters = inspect.signature(model.save).parameters
     variadic = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     if not variadic and not {"force_insert", "save_condition"} <= parameters.keys():
         raise TypeError(
-            f"{model.__name__}.save() must take **kwargs and pass them on to super().save(): hive stores with "
-            "force_insert and save_condition, so that no write overwrites another."
+            f"{model.__name__}.save() must take **kwargs and pass them on to super().save(): hive stores "
+            "with force_insert and save_condition, so that no write overwrites another."
         )
 
 
@@ -162,7 +161,7 @@ def checked_names(model: Any, option: str, names: Iterable[str]) -> frozenset[st
         raise TypeError(f"{option} takes a list of field names, not the string {names!r}.")
     chosen = frozenset(names)
     known = {name for name, _ in fields_of(model)}
-    for name in sorted(chosen - known):
+    for name in sorted(chosen - known, key=str):
         if not model._dynamic:
             raise ValueError(f"{option} names {name!r}, which is not a field of {model.__name__}.")
     return chosen
@@ -176,8 +175,9 @@ def check_fields(model: Any, visibility: Visibility) -> None:
             raise ValueError(f"{model.__name__}.{name} is a file, which hive does not serve: leave it out.")
         if looks_secret(name) and not covered(name, mentioned):
             raise ValueError(
-                f"{model.__name__}.{name} looks like a secret: pass hidden=[{name!r}] so that it never leaves, "
-                f"write_only=[{name!r}] so that clients can set it but not see it, or read_only=[{name!r}]."
+                f"{model.__name__}.{name} looks like a secret: pass hidden=[{name!r}] so that it never "
+                f"leaves, write_only=[{name!r}] so that clients can set it but not see it, "
+                f"or read_only=[{name!r}]."
             )
     lookup = lookup_field(model)
     if lookup and visibility.unreadable(lookup):
@@ -239,9 +239,11 @@ def routed(router: Any) -> Iterator[Resource]:
 
 
 def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None:
-    """The routes under which `asking` reaches documents of `model`; None where there are none, or no telling which.
+    """The routes under which `asking` reaches documents of `model`.
 
-    They are its own, else those with the same prefix, else the only ones in the application.
+    They are its own, else those with the same prefix, else the only ones in the application. None if there
+    are none, or no telling which. Raises `ValueError` if there is no telling which and one has a scope, for
+    then no document of `model` is known to exist for this request.
     """
     resources = list(routed(application.default_router))
     for cls in model.__mro__:
@@ -249,6 +251,10 @@ def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None
         beside = [resource for resource in candidates if resource.prefix == asking.prefix]
         if asking in candidates:
             return asking
+        if len(beside or candidates) == 1:
+            return (beside or candidates)[0]
+        if any(resource.scope for resource in candidates):
+            raise ValueError(f"cannot be told, for {model.__name__} is served at several addresses")
         if candidates:
-            return (beside or candidates)[0] if len(beside or candidates) == 1 else None
+            break
     return None

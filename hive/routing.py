@@ -42,8 +42,8 @@ class ModelHive:
         - `scope`: ``(queryset, handler) -> queryset``, which documents exist for a request; runs in the pool.
         - `put`: ``"merge"`` sets the fields that the body names, ``"replace"`` resets the others (RFC 9110).
 
-        Raises `TypeError` or `ValueError`, with a sentence that says what to do, for a model or an option that
-        cannot be served: file fields, unknown names, fields that look like a secret and that no option mentions.
+        Raises `TypeError` or `ValueError`, with a sentence that says what to do, for what cannot be served:
+        file fields, unknown names, fields that look like a secret and that no option mentions.
         """
         resource = Resource(
             model_in(model),

@@ -1,8 +1,8 @@
 """How single values cross JSON: a `Codec` for each kind of value.
 
-`encode` takes a BSON value as pymongo returns it and gives what orjson writes, `decode` takes a JSON value and gives
-the typed Python value that the mongoengine field takes, `parse` takes the text of a form or a URL and gives the JSON
-value meant by it. The last two raise `ValueError` with a sentence for the client.
+`encode` takes a BSON value as pymongo returns it and gives what orjson writes, `decode` takes a JSON value
+and gives the typed Python value that the mongoengine field takes, `parse` takes the text of a form or a URL
+and gives the JSON value meant by it. The last two raise `ValueError` with a sentence for the client.
 """
 
 import base64
@@ -33,7 +33,7 @@ class Codec:
         self.field = field
 
     def decode(self, value: Any, decoding: Any, current: Any = None) -> Any:
-        """The typed value. `decoding` finds the documents that are named, `current` is what the field holds."""
+        """The typed value. `decoding` finds documents that are named, `current` is what the field holds."""
         return value
 
     def parse(self, text: str) -> Any:

@@ -13,12 +13,12 @@ from hive.values import Part, frozen
 
 
 class Serializer(Encoder):
-    """How documents of one class cross JSON: `encode` gives what clients read, `decode` takes what they send."""
+    """How documents of one class cross JSON: `encode` gives what is read, `decode` takes what is sent."""
 
     def decode(self, body: dict[str, Any], decoding: Any, current: Any = None) -> Part:
         """The values named in a JSON object, typed; all that is wrong is told at once, in `Invalid`.
 
-        `current` is the document that they are meant for. What clients cannot set they may send back as it is.
+        `current` is the document that they are meant for. What cannot be set may be sent back as it is.
         """
         try:
             serializer, current = self._chosen(body, current)
@@ -61,7 +61,7 @@ class Serializer(Encoder):
         return values, errors + list(self._unsortable(values, current))
 
     def _given(self, current: Any) -> Callable[[str, Any], bool]:
-        """Tells what is sent back as clients read it, which is no error: read-only, or naming what is no more."""
+        """Tells what is sent back as clients read it; that is no error, though they cannot set it."""
         given = cache(lambda: {} if current is None else as_json(self.encode(current.to_mongo())))
         return lambda name, item: name in given() and frozen(given()[name]) == frozen(item)
 
@@ -116,7 +116,7 @@ class Serializer(Encoder):
         return member.codec.decode(item, decoding, None if current is None else current._data.get(name))
 
     def _blank(self, current: Any) -> Iterator[str]:
-        """What a replacing PUT resets where the body is silent: everything that the client can see and set."""
+        """What a replacing PUT resets where the body is silent: all that the client can see and set."""
         identity = self.model._meta.get("id_field")
         for name, member in self.members.items():
             if member.readable and member.writable and not member.field._auto_gen and name != identity:

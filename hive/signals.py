@@ -129,7 +129,7 @@ class Signal(blinker.NamedSignal):
         return None if variadic else frozenset(parameter.name for parameter in others)
 
     def _fits(self, receiver: Receiver, parameter: Parameter) -> bool:
-        """Whether this parameter takes an argument of the signal. Refuses a receiver that requires another."""
+        """Whether it takes an argument of the signal. Refuses a receiver that requires anything else."""
         by_name = parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
         if by_name and parameter.name in self.arguments:
             return True

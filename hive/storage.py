@@ -11,7 +11,7 @@ from typing import Any
 
 import pymongo
 from mongoengine.errors import NotUniqueError, OperationError, SaveConditionError, ValidationError
-from pymongo.errors import DocumentTooLarge, PyMongoError
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from hive.changes import Updated, difference, image, name_of
 from hive.errors import Conflict, ContentTooLarge, FieldError, Invalid, NotFound
@@ -27,6 +27,7 @@ UNINDEXABLE = (16572, 16755, 13026, 13027)
 """MongoDB's codes for a geometry that its index cannot take, such as a polygon whose edges cross."""
 TOO_LARGE = (10334, 17419, 17420)
 DOCUMENT_VALIDATION = 121
+INDEX_CONFLICT = 86
 SECONDS_TO_UNDO = 0.5
 """How long the deletion of what could not be linked may take, after the time of the request itself."""
 
@@ -38,6 +39,8 @@ _opened: dict[Any, Any] = {}
 
 def rows(resource: Any, handler: Any) -> Any:
     """The queryset of the documents of `resource` that exist for this request."""
+    with indexing():
+        resource.model._get_collection()
     queryset = resource.model.objects
     return queryset if resource.scope is None else resource.scope(queryset, handler)
 
@@ -48,7 +51,7 @@ def first(queryset: Any, query: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def page(queryset: Any, skip: int, limit: int) -> list[dict[str, Any]]:
-    """`limit` documents after `skip`, as MongoDB has them, in the model's order or that of primary keys."""
+    """`limit` documents after `skip`, as MongoDB has them, in the model's order or by primary key."""
     if not queryset._ordering and not queryset._document._meta.get("ordering"):
         queryset = queryset.order_by("pk")
     return list(queryset.skip(skip).limit(limit).as_pymongo())
@@ -75,7 +78,7 @@ def hydrate(model: Any, raw: Mapping[str, Any]) -> Any:
 
 @dataclass
 class Stored:
-    """A document, and what MongoDB had when it was loaded. `load` gives that anew, None when it is gone."""
+    """A document, and what MongoDB had when it was loaded. `load` gives that anew, or None."""
 
     document: Any
     raw: Mapping[str, Any]
@@ -96,7 +99,7 @@ class Stored:
 
 @dataclass
 class Change:
-    """What an update did, to the document and to the part that was meant; `raw` is how that is stored."""
+    """What an update did, to the document and to the part that was meant; `raw` is the part as stored."""
 
     document: Any
     updated_fields: Updated
@@ -120,11 +123,24 @@ def open_collection(model: Any) -> None:
     mongoengine creates them when it first uses a collection. It does not wait for another thread that is
     about it, nor does it try again where MongoDB was not there.
     """
+    with indexing():
+        model._get_collection()
     collection = model._get_collection()
     if _opened.get(model) is not collection:
         if model._meta.get("auto_create_index", True) and collection.database.client.is_primary:
-            model.ensure_indexes()
+            with indexing():
+                model.ensure_indexes()
         _opened[model] = collection
+
+
+@contextmanager
+def indexing() -> Iterator[None]:
+    """SecantusDB 0.7 takes a 2dsphere index that is there already for another one of its name."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code != INDEX_CONFLICT or "2dsphere" not in str(error):
+            raise
 
 
 def create(part: Part) -> Any:
@@ -142,9 +158,7 @@ def create_in(part: Part, stored: Stored, locate: Locate, link: Link) -> tuple[A
     try:
         return document, update(stored, locate, lambda owner: link(owner, document))
     except BaseException:
-        contextvars.Context().run(
-            undo, document
-        )  # where the time of the request, which may be up, does not count
+        contextvars.Context().run(undo, document)  # where the time of the request, maybe up, does not count
         raise
 
 

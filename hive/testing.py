@@ -1,4 +1,4 @@
-"""For the tests of applications that are built with hive, and of hive itself: real HTTP, a real or mocked MongoDB.
+"""For the tests of applications built with hive, and of hive itself: real HTTP, a real or mocked MongoDB.
 
 Needs pytest and mongomock. ``pytest_plugins = ["hive.testing"]`` in a ``conftest.py`` gives the fixtures
 `mongomock_database`, `mongodb_server` and `mongodb_database`.
@@ -93,29 +93,39 @@ class Client:
 
 @contextmanager
 def serve(routes: list[Any], **settings: Any) -> Iterator[Client]:
-    """Serve routes on a free port of 127.0.0.1, on an event loop in a thread of its own, until the block ends."""
+    """Serve routes on a free port of 127.0.0.1, in a thread with its own event loop, while the block runs.
+
+    `settings` are those of the `Application`. Requests that are served when the block ends have 10 seconds to
+    end, tasks that the application has started are cancelled.
+    """
+    server = HTTPServer(Application(routes, **{"default_handler_class": NotFoundHandler} | settings))
     sockets = bind_sockets(0, "127.0.0.1")
-    ready = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def main() -> None:
-        server = HTTPServer(Application(routes, default_handler_class=NotFoundHandler, **settings))
         server.add_sockets(sockets)
-        ready.set()
         await stop.wait()
         server.stop()
-        await server.close_all_connections()
+        serving = [task for task in asyncio.all_tasks() if is_serving(task)]
+        await asyncio.wait([asyncio.create_task(server.close_all_connections()), *serving], timeout=10)
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()), name="served", daemon=True)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=run, name="served", daemon=True)
     thread.start()
-    ready.wait()
     try:
         yield Client(sockets[0].getsockname()[1])
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
-        loop.close()
+
+
+def is_serving(task: asyncio.Task[Any]) -> bool:
+    """Whether the task is a request: Tornado runs each in one, of `RequestHandler._execute`."""
+    return getattr(task.get_coro(), "__qualname__", "") == "RequestHandler._execute"
 
 
 class Heard(NamedTuple):

@@ -25,7 +25,7 @@ class Anything(Codec):
 
 
 class Custom(Anything):
-    """A field class of the application's own: JSON is what is stored, and `to_python` makes the value of it."""
+    """A field class of the application's own: JSON is what is stored, `to_python` makes the value of it."""
 
     def decode(self, value: Any, decoding: Any, current: Any = None) -> Any:
         if type(self.field).to_python is BaseField.to_python:

@@ -31,7 +31,7 @@ class Part:
 
 
 def put(document: Any, name: str, value: Any) -> None:
-    """Set a field. mongoengine does not store a value that Python finds equal to the old one, as True and 1 are."""
+    """Set a field. mongoengine does not store what Python finds equal to the old value, as True is to 1."""
     old = document._data.get(name)
     setattr(document, name, value)
     new = document._data.get(name)
@@ -40,11 +40,10 @@ def put(document: Any, name: str, value: Any) -> None:
 
 
 def put_dynamic(document: Any, name: str, value: Any) -> None:
-    """Set what is no field; None removes it. mongoengine unsets what is empty, so it must not seem to be there."""
-    known = name in document._dynamic_fields
-    if (value is None and not known) or (
-        value is not None and frozen(document._data.get(name)) == frozen(value)
-    ):
+    """Set what is no field; None removes it. mongoengine unsets what is empty, so it must not seem there."""
+    if name not in document._dynamic_fields and value is None:
+        return
+    if value is not None and frozen(document._data.get(name)) == frozen(value):
         return
     gone = value is None or (document._is_document and value in ("", [], {}))
     setattr(document, name, None if gone else value)

@@ -18,12 +18,12 @@ QUICK = settings(
 )
 
 
-class Color(enum.Enum):
+class Hue(enum.Enum):
     RED = "red"
     ONE = 1
 
 
-class Person(me.Document):
+class Somebody(me.Document):
     name = me.StringField()
 
 
@@ -34,7 +34,7 @@ class Inner(me.EmbeddedDocument):
     more = me.EmbeddedDocumentListField("self")
 
 
-class Loose(me.DynamicEmbeddedDocument):
+class LooseInner(me.DynamicEmbeddedDocument):
     text = me.StringField()
 
 
@@ -54,7 +54,7 @@ class Everything(me.Document):
     day = me.DateField()
     uuid = me.UUIDField(binary=False)
     data = me.BinaryField()
-    color = me.EnumField(Color)
+    color = me.EnumField(Hue)
     oid = me.ObjectIdField()
     number = me.SequenceField()
     numbers = me.ListField(me.IntField())
@@ -64,18 +64,18 @@ class Everything(me.Document):
     sorted = me.SortedListField(me.EmbeddedDocumentField(Inner), ordering="number")
     unsortable = me.SortedListField(me.DynamicField())
     embedded = me.EmbeddedDocumentField(Inner)
-    generic_embedded = me.GenericEmbeddedDocumentField(choices=[Inner, Loose])
-    loose = me.EmbeddedDocumentField(Loose)
+    generic_embedded = me.GenericEmbeddedDocumentField(choices=[Inner, LooseInner])
+    loose = me.EmbeddedDocumentField(LooseInner)
     several = me.EmbeddedDocumentListField(Inner)
     map = me.MapField(me.DecimalField())
     maps = me.MapField(me.EmbeddedDocumentField(Inner))
     dictionary = me.DictField()
     dynamic = me.DynamicField()
     chosen = me.DynamicField(choices=["a", 1])
-    reference = me.ReferenceField(Person)
-    references = me.ListField(me.ReferenceField(Person))
-    lazy = me.LazyReferenceField(Person)
-    cached = me.CachedReferenceField(Person)
+    reference = me.ReferenceField(Somebody)
+    references = me.ListField(me.ReferenceField(Somebody))
+    lazy = me.LazyReferenceField(Somebody)
+    cached = me.CachedReferenceField(Somebody)
     generic = me.GenericReferenceField()
     generics = me.ListField(me.GenericLazyReferenceField())
     geo = me.GeoPointField()
@@ -87,15 +87,18 @@ class Everything(me.Document):
     polygons = me.MultiPolygonField()
 
 
-class Free(me.DynamicDocument):
+class FreeText(me.DynamicDocument):
     text = me.StringField(db_field="t")
 
 
 FIELDS = [name for name in Everything._fields if name != "id"]
 STRINGS = [
-    "", "\0", "\ud800", "$x", "a.b", "_cls", "_ref", "__class__", "a@", "a@[", "http://", ID, "2026-01-31T00:00:00Z", "2026-01-31",
-    "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1e400", "9" * 30, "-1E-30", "NaN", "sNaN", "Infinity", "AAAA", "red",
-    "12345678-1234-5678-1234-567812345678", "true", "1", "-0", "null", "[1]", "{}", "Inner", "Person", "é", "\u2028", "x" * 2000,
+    "", "\0", "\ud800", "$x", "a.b", "_cls", "_ref", "__class__", "a@", "a@[", "http://", ID,
+    "2026-01-31T00:00:00Z", "2026-01-31",
+    "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1e400", "9" * 30, "-1E-30", "NaN", "sNaN",
+    "Infinity", "AAAA", "red",
+    "12345678-1234-5678-1234-567812345678", "true", "1", "-0", "null", "[1]", "{}", "Inner", "Somebody", "é",
+    "\u2028", "x" * 2000,
 ]  # fmt: skip
 KEYS = [
     "",
@@ -138,8 +141,10 @@ scalars = st.one_of(
 )  # fmt: skip
 keys = st.sampled_from(KEYS) | st.text(max_size=5)
 shapes = st.sampled_from([
-    {"_cls": "Inner", "text": "x"}, {"_cls": "Loose", "any": [1]}, {"_cls": "Person", "id": ID}, {"text": "a", "number": 1},
-    {"type": "Point", "coordinates": [1, 2]}, [1, 2], [[1, 2], [3, 4]], [[[0, 0], [0, 5], [5, 5], [0, 0]]], [ID], [[]], [{}], {}, [],
+    {"_cls": "Inner", "text": "x"}, {"_cls": "LooseInner", "any": [1]}, {"_cls": "Somebody", "id": ID},
+    {"text": "a", "number": 1},
+    {"type": "Point", "coordinates": [1, 2]}, [1, 2], [[1, 2], [3, 4]], [[[0, 0], [0, 5], [5, 5], [0, 0]]],
+    [ID], [[]], [{}], {}, [],
     [{"number": 1}, {"text": "x"}], [{"number": None}],
 ])  # fmt: skip
 values = st.recursive(
@@ -152,20 +157,24 @@ bodies = st.dictionaries(st.sampled_from(FIELDS) | keys, values, max_size=6)
 
 @contextmanager
 def served():
-    Person(pk=ID, name="x").save()
-    routes = [*ModelHive.routes_for(Everything), *ModelHive.routes_for(Free), *ModelHive.routes_for(Person)]
+    Somebody(pk=ID, name="x").save()
+    routes = [
+        *ModelHive.routes_for(Everything),
+        *ModelHive.routes_for(FreeText),
+        *ModelHive.routes_for(Somebody),
+    ]
     with serve(routes) as client:
         yield client
 
 
 def check(client, path, method, **what):
     """That the answer is no failure, and the answer to a success what is then read, and may be sent back."""
-    count = Everything.objects.count() + Free.objects.count()
+    count = Everything.objects.count() + FreeText.objects.count()
     answer = client.request(method, path, **what)
     assert answer.status in (200, 201, 400), (what, answer.status, answer.body)
     if answer.status == 400:
         assert answer.headers["Content-Type"] == "application/problem+json"
-        assert Everything.objects.count() + Free.objects.count() == count
+        assert Everything.objects.count() + FreeText.objects.count() == count
         return
     location = answer.headers.get("Location", path)
     assert client.get(location).json == answer.json, what
@@ -173,7 +182,7 @@ def check(client, path, method, **what):
     assert (back.status, back.json) == (200, answer.json), (what, back.body)
 
 
-@pytest.mark.parametrize("path", ["/everything", "/free"])
+@pytest.mark.parametrize("path", ["/everything", "/free_text"])
 def test_no_json_object_fails_the_server(mongomock_database, path):
     with served() as client:
         existing = client.post(path, json={}).headers["Location"]
@@ -227,7 +236,8 @@ def test_values_are_stored_and_read_as_they_were_sent(mongomock_database):
         "real": st.floats(allow_nan=False, allow_infinity=False),
         "exactly": st.datetimes().map(lambda moment: moment.isoformat() + "Z"),
         "dictionary": st.dictionaries(
-            st.text(st.characters(exclude_characters="$.\0_", exclude_categories=["Cs"]), min_size=1, max_size=5),
+            st.text(st.characters(exclude_characters="$.\0_", exclude_categories=["Cs"]), min_size=1,
+                max_size=5),
             st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=10),
             max_size=5,
         ),

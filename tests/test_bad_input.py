@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 import time
-from urllib.parse import urlencode
 
 import mongoengine as me
 import pytest
@@ -92,7 +91,7 @@ def refused(reply, status=400):
     assert problem["title"] == http.client.responses[status]
     assert isinstance(problem["detail"], str)
     assert all(error.keys() == {"field", "message"} for error in problem.get("errors", []))
-    for word in (b"Traceback", b"mongo", b"bson", b"<html", b'File "', b"set_int_max", b"object at 0x"):
+    for word in (b"Traceback", b"mongo", b"bson", b"<html", b'File "', b"int_max", b"object at 0x"):
         assert word not in reply.body
     return problem
 
@@ -102,7 +101,7 @@ def fields(problem):
 
 
 def talk(api, *chunks, timeout=10):
-    """All that the server answers to these bytes, until it closes the connection or says no more for a while."""
+    """All that the server answers to these bytes, until it closes the connection or is silent for a while."""
     answer = b""
     with socket.create_connection(("127.0.0.1", api.port), timeout=timeout) as connection:
         for chunk in chunks:
@@ -114,6 +113,11 @@ def talk(api, *chunks, timeout=10):
         except TimeoutError:
             pass
     return answer
+
+
+def head_of_post(*headers):
+    lines = ["POST /gadget HTTP/1.1", "Host: x", "Content-Type: application/json", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1")
 
 
 # The body as a whole
@@ -133,10 +137,14 @@ def test_body_that_is_no_object_is_400(api, body):
 @pytest.mark.parametrize(
     "body",
     [
-        b"{", b"}", b'{"name"', b'{"name":}', b"{'name': 'x'}", b'{"name": "x",}', b'{"name": "x"} x', b"name=x",
-        b'{"name": "x"}{"name": "y"}', b'{"name": "\n"}', b'{"name": "\\x"}', b'{"count": 01}', b'{"count": .5}',
-        b'{"count": +1}', b'{"count": 1.}', b'{"count": 0x1}', b'{/**/"name": "x"}', b'\xef\xbb\xbf{"name": "x"}',
-        b'{"name": "x"', b'{"name": "\\u12"}', b'\x00{"name": "x"}', b'{name: "x"}', b"undefined", b'{"name": "x}',
+        b"{", b"}", b'{"name"', b'{"name":}', b"{'name': 'x'}", b'{"name": "x",}', b'{"name": "x"} x',
+        b"name=x",
+        b'{"name": "x"}{"name": "y"}', b'{"name": "\n"}', b'{"name": "\\x"}', b'{"count": 01}',
+        b'{"count": .5}',
+        b'{"count": +1}', b'{"count": 1.}', b'{"count": 0x1}', b'{/**/"name": "x"}',
+        b'\xef\xbb\xbf{"name": "x"}',
+        b'{"name": "x"', b'{"name": "\\u12"}', b'\x00{"name": "x"}', b'{name: "x"}', b"undefined",
+        b'{"name": "x}',
     ],
 )  # fmt: skip
 def test_malformed_json_is_400(api, body):
@@ -145,7 +153,8 @@ def test_malformed_json_is_400(api, body):
 
 @pytest.mark.parametrize(
     "body",
-    [b'{"name": "\xff"}', b'{"\xc3": 1}', b'{"name": "\xed\xa0\x80"}', b'{"name": "\xc0\xaf"}', b"\xff\xfe{\x00}\x00",
+    [b'{"name": "\xff"}', b'{"\xc3": 1}', b'{"name": "\xed\xa0\x80"}', b'{"name": "\xc0\xaf"}',
+    b"\xff\xfe{\x00}\x00",
      '{"name": "x"}'.encode("utf-16"), '{"name": "å"}'.encode("latin-1")],
 )  # fmt: skip
 def test_invalid_utf8_is_400(api, body):
@@ -154,7 +163,8 @@ def test_invalid_utf8_is_400(api, body):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"details":' * 10_000, '{"details":' * 10_000 + "1" + "}" * 10_000, '{"tags": ' + "[" * 10_000 + "]" * 10_000 + "}",
+    ['{"details":' * 10_000, '{"details":' * 10_000 + "1" + "}" * 10_000,
+    '{"tags": ' + "[" * 10_000 + "]" * 10_000 + "}",
      '{"details": {"a": ' + '{"a":' * 100 + "1" + "}" * 102, "[" * 10_000],
 )  # fmt: skip
 def test_deep_json_is_400(api, text):
@@ -182,15 +192,15 @@ def test_json_as_deep_as_allowed_is_stored_and_read(free):
 )
 @pytest.mark.parametrize("field", ["count", "details", "free", "mixed", "sizes", "at"])
 def test_integer_out_of_64_bits_is_400(api, number, field):
-    value = {"details": '{"x": %s}', "sizes": '{"x": %s}', "mixed": "[%s]"}.get(field, "%s") % number
-    refused(api.post("/gadget", body='{"%s": %s}' % (field, value), headers=JSON))
+    value = {"details": '{"x": #}', "sizes": '{"x": #}', "mixed": "[#]"}.get(field, "#").replace("#", number)
+    refused(api.post("/gadget", body=f'{{"{field}": {value}}}', headers=JSON))
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "nan", "inf"])
 @pytest.mark.parametrize("field", ["count", "weight", "price", "exact", "details", "free", "name"])
 def test_number_that_is_no_json_number_is_400(api, number, field):
-    body = '{"%s": %s}' % (field, '{"x": %s}' % number if field == "details" else number)
-    refused(api.post("/gadget", body=body, headers=JSON))
+    value = f'{{"x": {number}}}' if field == "details" else number
+    refused(api.post("/gadget", body=f'{{"{field}": {value}}}', headers=JSON))
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-inf", "1e400", "nan", "sNaN"])
@@ -229,24 +239,33 @@ WRONG = {
     "price": [True, [], {}, "x", "", "1,5", "1e999999999", "0x1", "NaN"],
     "exact": [True, [], {}, "x", "", "1e999999999", "1" * 40],
     "on": ["true", 0, 1, [], {}, "", "yes"],
-    "at": [True, [], {}, "x", "", "2020-13-01", "2020-01-01T25:00:00Z", "20200101T000000Z0", 1e30, "0000-00-00T00:00:00Z"],
+    "at": [True, [], {}, "x", "", "2020-13-01", "2020-01-01T25:00:00Z", "20200101T000000Z0", 1e30,
+    "0000-00-00T00:00:00Z"],
     "day": [1, True, [], {}, "x", "", "2020-02-30", "2020-1-1"],
     "uid": [1, True, [], {}, "x", "", "12345678-1234-5678-1234-56781234567"],
     "raw": [1, True, [], {}, "å", "x", "a===", "%%%%"],
     "link": [1, True, [], {}, "x", "", "javascript:alert(1)", "http://"],
     "other": [1, True, [], {}, "x", "", "65a0", "g" * 24, {"$oid": "65a000000000000000000001"}],
-    "place": [1, True, "x", [1], [1, 2, 3], ["a", "b"], {"type": "Point"}, {"type": "Line", "coordinates": [1, 2]},
-              {"type": "Point", "coordinates": [[1, 2]]}, {"type": "Point", "coordinates": {}}, {"$geometry": 1}],
-    "maker": [1, True, [], {}, "x", "", str(ObjectId()), {"id": str(ObjectId())}, {"$ne": None}, {"name": "x"}],
+    "place": [1, True, "x", [1], [1, 2, 3], ["a", "b"], {"type": "Point"}, {"type": "Line", "coordinates": [1,
+    2]},
+              {"type": "Point", "coordinates": [[1, 2]]}, {"type": "Point", "coordinates": {}},
+              {"$geometry": 1}],
+    "maker": [1, True, [], {}, "x", "", str(ObjectId()), {"id": str(ObjectId())}, {"$ne": None},
+    {"name": "x"}],
     "makers": [1, True, {}, "x", [1], ["x"], [None], [[]], [{}], [str(ObjectId())], [{"$ne": None}]],
-    "anything": [1, True, [], {}, "x", str(ObjectId()), {"_cls": "Maker"}, {"id": "x"}, {"_cls": "Maker", "id": "x"},
-                 {"_cls": "Maker", "id": str(ObjectId())}, {"_cls": "Gadget", "id": "x"}, {"_cls": "Nothing", "id": "x"},
+    "anything": [1, True, [], {}, "x", str(ObjectId()), {"_cls": "Maker"}, {"id": "x"}, {"_cls": "Maker",
+    "id": "x"},
+                 {"_cls": "Maker", "id": str(ObjectId())}, {"_cls": "Gadget", "id": "x"}, {"_cls": "Nothing",
+                 "id": "x"},
                  {"_cls": 1, "id": "x"}, {"_cls": "Maker", "_ref": "x"}],
-    "part": [1, True, [], "x", "", [{}], {"nothing": 1}, {"size": "x"}, {"_cls": "Part"}, {"$set": 1}, {"_id": 1}],
+    "part": [1, True, [], "x", "", [{}], {"nothing": 1}, {"size": "x"}, {"_cls": "Part"}, {"$set": 1},
+    {"_id": 1}],
     "parts": [1, True, {}, "x", [1], [None], ["x"], [[]], [{"size": "x"}], [{"nothing": 1}]],
     "tags": [1, True, {}, "x", [1], [None], [[]], [{}], ["x", 1]],
-    "sizes": [1, True, [], "x", {"a": "x"}, {"a": None}, {"$a": 1}, {"a.b": 1}, {"": 1}, {"a": 2**70}, {"a\0b": 1}],
-    "details": [1, True, [], "x", {"$where": "1"}, {"a": {"$gt": 1}}, {"a.b": 1}, {"": 1}, {"a": {"b": [{"$c": 1}]}},
+    "sizes": [1, True, [], "x", {"a": "x"}, {"a": None}, {"$a": 1}, {"a.b": 1}, {"": 1}, {"a": 2**70},
+    {"a\0b": 1}],
+    "details": [1, True, [], "x", {"$where": "1"}, {"a": {"$gt": 1}}, {"a.b": 1}, {"": 1},
+    {"a": {"b": [{"$c": 1}]}},
                 {"_cls": "Gadget"}, {"\0": 1}, {"\ud800": 1}, {"a": "\ud800"}],
     "free": [{"$where": "1"}, {"a.b": 1}, {"_cls": "Part"}, ["\udc00"], [{"$a": 1}]],
     "mixed": [1, True, {}, "x", [{"$where": 1}], [{"_cls": "Part"}], [2**64]],
@@ -281,8 +300,10 @@ def test_all_that_is_wrong_is_told_at_once(api):
 
 @pytest.mark.parametrize(
     "name",
-    ["nothing", "_id", "pk", "_cls", "save", "to_json", "objects", "__class__", "_data", "_created", "_fields", "", " ",
-     "$set", "$where", "a.b", "part.name", "id", "Name", "name ", "\0", "\ud800", "å", "constructor", "__proto__", "self",
+    ["nothing", "_id", "pk", "_cls", "save", "to_json", "objects", "__class__", "_data", "_created",
+    "_fields", "", " ",
+     "$set", "$where", "a.b", "part.name", "id", "Name", "name ", "\0", "\ud800", "å", "constructor",
+     "__proto__", "self",
      "delete", "meta", "_meta", "clean", "validate", "x" * 1000],
 )  # fmt: skip
 def test_unknown_field_is_400_and_named(api, name):
@@ -294,7 +315,8 @@ def test_unknown_field_is_400_and_named(api, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["_id", "_cls", "pk", "save", "objects", "__class__", "$set", "a.b", "", "_data", "\0", "\ud800", "self", "id",
+    ["_id", "_cls", "pk", "save", "objects", "__class__", "$set", "a.b", "", "_data", "\0", "\ud800", "self",
+    "id",
      "_hidden", "to_json", "validate", "a.$b"],
 )  # fmt: skip
 def test_dynamic_document_refuses_names_that_are_no_fields(api, name):
@@ -314,7 +336,8 @@ def test_update_of_a_generated_primary_key_is_400(api):
 
 @pytest.mark.parametrize(
     ("body", "name"),
-    [("name=a=b=c", "a=b=c"), ("name=a+b", "a b"), ("name=a%2Bb", "a+b"), ("name=%26%3D", "&="), ("name=", ""),
+    [("name=a=b=c", "a=b=c"), ("name=a+b", "a b"), ("name=a%2Bb", "a+b"), ("name=%26%3D", "&="), ("name=",
+    ""),
      ("name=a;b", "a;b"), ("&&name=a&", "a"), ("name=%", "%"), ("name=%zz", "%zz"), ("name", "")],
 )  # fmt: skip
 def test_odd_forms_mean_what_browsers_mean_by_them(free, body, name):
@@ -325,13 +348,19 @@ def test_odd_forms_mean_what_browsers_mean_by_them(free, body, name):
 @pytest.mark.parametrize(
     "body",
     [
-        "name=a&name=b", "count=1&count=1", "part.name=a&part.name=b", "name[]=a", "count[]=1&count[]=2", "part[]=x",
-        "name.x=1", "part=x&part.name=a", "part.name=a&part=x", "details=x&details.a=1", "details.a=1&details.a.b=2",
-        "details.a.b=2&details.a=1", "tags[]=a&tags=b", "tags.0=a", "parts.0.name=a", "nothing=1", "=1", "[]=1", ".=1",
-        "..=1", "part.=1", ".name=1", "name.=1", "$set.name=1", "details.$where=1", "details..a=1", "_id=1", "_cls=x",
-        "save=1", "part._cls=Part", "count=x", "count=1.5", "count=%D9%A1x", "on=maybe", "maker=x", "makers[]=x",
+        "name=a&name=b", "count=1&count=1", "part.name=a&part.name=b", "name[]=a", "count[]=1&count[]=2",
+        "part[]=x",
+        "name.x=1", "part=x&part.name=a", "part.name=a&part=x", "details=x&details.a=1",
+        "details.a=1&details.a.b=2",
+        "details.a.b=2&details.a=1", "tags[]=a&tags=b", "tags.0=a", "parts.0.name=a", "nothing=1", "=1",
+        "[]=1", ".=1",
+        "..=1", "part.=1", ".name=1", "name.=1", "$set.name=1", "details.$where=1", "details..a=1", "_id=1",
+        "_cls=x",
+        "save=1", "part._cls=Part", "count=x", "count=1.5", "count=%D9%A1x", "on=maybe", "maker=x",
+        "makers[]=x",
         "makers[]=a&makers[]=b", "at=x", "weight=x", "name%5B%5D=a", "x[y]=1", "tags[0]=a", "details[]=1",
-        "place=x", "other=x", "uid=x", "details.a%00=1", "sizes.a=x", "sizes.a.b=1", "anything=x", "parts=x", "tags=x%5B",
+        "place=x", "other=x", "uid=x", "details.a%00=1", "sizes.a=x", "sizes.a.b=1", "anything=x", "parts=x",
+        "tags=x%5B",
         "count=9223372036854775808", "count=" + "9" * 5000, "maker.name=x",
     ],
 )  # fmt: skip
@@ -374,11 +403,15 @@ def test_brackets_in_the_text_of_a_form_are_text(free):
 @pytest.mark.parametrize(
     "content_type",
     [
-        None, "", "text/plain", "text/json", "application/xml", "application/octet-stream", "garbage", ";", "/",
-        "application/json, text/plain", "application/jsonx", "application", "*/*", "application/*", "x" * 5000,
+        None, "", "text/plain", "text/json", "application/xml", "application/octet-stream", "garbage", ";",
+        "/",
+        "application/json, text/plain", "application/jsonx", "application", "*/*", "application/*",
+        "x" * 5000,
         "multipart/form-data; boundary=x", "multipart/form-data", "application/json; charset=latin-1",
-        "application/json; charset=utf-16", "application/json; charset=", "application/vnd.api+json", "applicatión/json",
-        "application/x-www-form-urlencoded; charset=iso-8859-1", "application/json-patch+jso", "text/event-stream",
+        "application/json; charset=utf-16", "application/json; charset=", "application/vnd.api+json",
+        "applicatión/json",
+        "application/x-www-form-urlencoded; charset=iso-8859-1", "application/json-patch+jso",
+        "text/event-stream",
     ],
 )  # fmt: skip
 def test_other_content_types_are_415(api, content_type):
@@ -391,7 +424,8 @@ def test_other_content_types_are_415(api, content_type):
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "APPLICATION/JSON", "application/json;charset=utf-8", "application/json; charset=UTF-8",
+    ["application/json", "APPLICATION/JSON", "application/json;charset=utf-8",
+    "application/json; charset=UTF-8",
      'application/json; charset="utf-8"', "application/json ; charset=utf-8", "application/json;"],
 )  # fmt: skip
 def test_ways_to_say_json(free, content_type):
@@ -423,35 +457,34 @@ def test_body_of_just_a_mebibyte_is_read(free):
 
 @pytest.mark.parametrize("size", [2**21, 2**24, 2**26])
 def test_client_sees_the_413_although_it_has_sent_everything_first(api, size):
-    head = f"POST /gadget HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    head = head_of_post(f"Content-Length: {size}")
     refused(api.post("/gadget", body=b" " * size, headers=JSON), 413)
     with socket.create_connection(("127.0.0.1", api.port), timeout=20) as connection:
-        connection.sendall(head.encode() + b" " * size)
+        connection.sendall(head + b" " * size)
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
 def test_client_that_waits_for_100_continue_sees_the_413_instead(api):
-    head = "POST /gadget HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2000000\r\n\r\n"
-    assert b" 413 " in talk(api, head.encode())
+    answer = talk(api, head_of_post("Expect: 100-continue", "Content-Length: 2000000"))
+    assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize("length", [10**8 + 1, 10**12, 10**30])
 def test_huge_content_length_is_413(api, length):
-    head = f"POST /gadget HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    assert talk(api, head.encode() + b"{}").startswith(b"HTTP/1.1 413 ")
+    answer = talk(api, head_of_post(f"Content-Length: {length}") + b"{}")
+    assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize(
     "length", ["x", "-1", "²", "1_0", "0x10", "", "9" * 5000, "1.5", "+5", "2, 3", "5 5"]
 )
 def test_content_length_that_is_no_number_is_4xx(api, length):
-    head = f"POST /gadget HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    answer = talk(api, head.encode("latin-1") + b"{}")
+    answer = talk(api, head_of_post(f"Content-Length: {length}") + b"{}")
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
 
 
 def chunked(size, chunk=65536):
-    yield b"POST /gadget HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    yield head_of_post("Transfer-Encoding: chunked")
     for _ in range(0, size, chunk):
         yield b"%x\r\n" % chunk + b" " * chunk + b"\r\n"
     yield b"0\r\n\r\n"
@@ -463,8 +496,8 @@ def test_chunked_body_over_the_limit_is_413(api):
 
 def test_chunked_body_is_read(free):
     body = b'{"name": "x"}'
-    sent = [*chunked(0)][:1] + [b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"]
-    assert talk(free, *sent).startswith(b"HTTP/1.1 201 ")
+    head, end = chunked(0)
+    assert talk(free, head, b"%x\r\n" % len(body), body, b"\r\n", end).startswith(b"HTTP/1.1 201 ")
 
 
 def test_setting_limits_the_body(database):
@@ -514,7 +547,8 @@ def test_pipelined_requests_are_answered_in_order(api):
     json_type = "Content-Type: application/json\r\n"
     sent = [
         request("GET", "/gadget"), request("POST", "/gadget", b"{", json_type), request("GET", "/gadget/x"),
-        request("DELETE", "/gadget"), request("POST", "/gadget", b'{"y": 1}', json_type), request("GET", "/gadget"),
+        request("DELETE", "/gadget"), request("POST", "/gadget", b'{"y": 1}', json_type), request("GET",
+        "/gadget"),
     ]  # fmt: skip
     assert statuses(talk(api, b"".join(sent))) == [200, 400, 404, 405, 400, 200]
 
@@ -539,9 +573,12 @@ def test_half_a_request_leaves_nothing(api):
     assert len(api.get("/gadget").json) == 1
 
 
-@pytest.mark.parametrize("path", ["name", "count", "tags", "tags/0", "details", "details/a", "sizes/a", "free/x", "at/year",
-                                  "id", "pk", "_id", "_cls", "save", "objects", "__class__", "_data", "part/name", "part/name/x",
-                                  "part/_instance", "place/coordinates", "to_json", "part/0", "nothing", "part/save/x", "%00"])  # fmt: skip
+@pytest.mark.parametrize("path", ["name", "count", "tags", "tags/0", "details", "details/a", "sizes/a",
+"free/x", "at/year",
+                                  "id", "pk", "_id", "_cls", "save", "objects", "__class__", "_data",
+                                  "part/name", "part/name/x",
+                                  "part/_instance", "place/coordinates", "to_json", "part/0", "nothing",
+                                  "part/save/x", "%00"])  # fmt: skip
 @pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_path_over_what_is_no_document_is_404(api, path, verb):
     body = {} if verb in ("GET", "DELETE", "OPTIONS") else {"json": {"name": "x"}}

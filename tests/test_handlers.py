@@ -117,7 +117,7 @@ def raw(api, request):
 
 
 def links(reply):
-    return dict((rel, url) for url, rel in re.findall(r'<([^>]*)>; rel="(\w+)"', reply.headers["Link"]))
+    return {rel: url for url, rel in re.findall(r'<([^>]*)>; rel="(\w+)"', reply.headers["Link"])}
 
 
 # The main table
@@ -431,7 +431,8 @@ def test_page_out_of_range_is_empty(hundred, page):
 @pytest.mark.parametrize("name", ["page", "per_page"])
 @pytest.mark.parametrize(
     "value",
-    ["0", "-1", "1.5", "abc", "", "+1", "%201", "1_0", "0x1", "1e1", "%D9%A1", "%C2%B2", "%EF%BC%91", "%FF", "%00", "9" * 5000, "null"],
+    ["0", "-1", "1.5", "abc", "", "+1", "%201", "1_0", "0x1", "1e1", "%D9%A1", "%C2%B2", "%EF%BC%91", "%FF",
+    "%00", "9" * 5000, "null"],
 )  # fmt: skip
 def test_page_that_is_no_positive_whole_number_is_400(quick, name, value):
     assert name in refused(quick.get(f"/coin?{name}={value}"), 400)["detail"]
@@ -451,7 +452,8 @@ def test_unknown_query_parameter_is_400(quick, query):
 
 def test_unknown_query_parameter_is_400_for_every_verb(quick):
     coin = Coin(code="sek", name="krona").save()
-    for verb, path in (("POST", "/coin"), ("GET", "/coin/sek"), ("PUT", "/coin/sek"), ("PATCH", "/coin/sek"), ("DELETE", "/coin/sek")):  # fmt: skip
+    for verb, path in (("POST", "/coin"), ("GET", "/coin/sek"), ("PUT", "/coin/sek"), ("PATCH", "/coin/sek"),
+    ("DELETE", "/coin/sek")):  # fmt: skip
         refused(quick.request(verb, f"{path}?x=1", json={"name": "x"}), 400)
     coin.reload()
     assert (Coin.objects.count(), coin.name) == (1, "krona")
@@ -622,9 +624,10 @@ def test_document_without_a_lookup_value_is_named_by_its_primary_key(api):
 
 
 HARD = [
-    "test user", "a/b", "$where", "a$b", "100%", "%41", "a+b", "a&b=c", "a?b", "a#b", 'q"q', "q'q", "å", "日本",
-    "🙂", "a\\b", "a;b", "<b>", "a:b@c", "{x}", "[x]", "null", "a\tb", "a\nb", "a\r\nSet-Cookie: x=1", "\x00", "a\x7fb",
-    "..a", "...", "id", "save", "__class__", "x" * 900, "~", "/", "//", " ", "None", "*", "a|b", "^", "`",
+    "test user", "a/b", "$where", "a$b", "100%", "%41", "a+b", "a&b=c", "a?b", "a#b", 'q"q', "q'q", "å",
+    "日本", "🙂", "a\\b", "a;b", "<b>", "a:b@c", "{x}", "[x]", "null", "a\tb", "a\nb", "a\r\nSet-Cookie: x=1",
+    "\x00", "a\x7fb", "..a", "...", "id", "save", "__class__", "x" * 900, "~", "/", "//", " ", "None", "*",
+    "a|b", "^", "`",
 ]  # fmt: skip
 
 

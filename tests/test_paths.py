@@ -52,6 +52,33 @@ class Pet(me.Document):
     name = me.StringField()
 
 
+class Tag(me.Document):
+    """Named by a text, and by another."""
+
+    code = me.StringField(primary_key=True)
+    slug = me.StringField()
+    meta = {"lookup_field": "slug"}
+
+
+class Label(me.Document):
+    code = me.StringField(primary_key=True)
+
+
+class Memo(me.EmbeddedDocument):
+    text = me.StringField()
+    meta = {"allow_inheritance": True}
+
+
+class LongMemo(Memo):
+    more = me.StringField()
+
+
+class Board(me.Document):
+    tags = me.ListField(me.ReferenceField(Tag))
+    marks = me.ListField(me.GenericReferenceField(choices=[Tag, Label, "Pet"]))
+    note = me.EmbeddedDocumentField(Memo)
+
+
 class Vehicle(me.Document):
     name = me.StringField()
     meta = {"allow_inheritance": True}
@@ -168,7 +195,7 @@ def test_get_of_a_reference_is_its_target(api, path, people):
 
 @pytest.mark.parametrize("field", ["captain", "lazy", "old", "cached"])
 @pytest.mark.parametrize("how", ["id", "name", "form", "lookup", "form id"])
-def test_post_to_a_reference_sets_it_to_an_existing_document(api, path, crew, people, field, how):
+def test_post_to_a_reference_sets_it_to_an_existing_document(api, path, people, field, how):
     body = {
         "id": {"json": {"id": str(people[1].id)}},
         "name": {"json": {field: str(people[1].id)}},
@@ -182,7 +209,7 @@ def test_post_to_a_reference_sets_it_to_an_existing_document(api, path, crew, pe
     assert told(heard) == pairs("update Crew")
     was = people[2].id if field == "captain" else None
     assert changes(heard, Crew) == {field: {"from": was, "to": people[1].id}}
-    assert getattr(crew.reload(), field).id == people[1].id
+    assert getattr(Crew.objects.get(), field).id == people[1].id
     assert api.get(f"{path}/{field}").json["name"] == "Bob"
     assert Person.objects.count() == 4
 
@@ -324,7 +351,8 @@ def test_post_of_an_id_to_a_list_adds_the_reference(api, path, crew, people, fie
 
 
 @pytest.mark.parametrize(
-    "body", [{"json": {"id": "ann"}}, {"json": {"members": "ann"}}, {"json": {"members": ["ann"]}}, {"form": {"members[]": "ann"}}, {"form": {"members": "ann"}}]
+    "body", [{"json": {"id": "ann"}}, {"json": {"members": "ann"}}, {"json": {"members": ["ann"]}},
+    {"form": {"members[]": "ann"}}, {"form": {"members": "ann"}}]
 )  # fmt: skip
 def test_adding_twice_does_not_duplicate(api, path, crew, body):
     reply = api.post(f"{path}/members", **body)
@@ -366,12 +394,12 @@ def test_get_of_a_member_is_its_target(api, path, people, how):
 
 @pytest.mark.parametrize("name", ["bob", "nobody", NOBODY, "0", "save"])
 @pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH", "DELETE", "HEAD"])
-def test_document_that_is_no_member_is_404(api, path, crew, people, name, verb):
-    before = crew.to_mongo()
-    for url in (f"{path}/members/{name}", f"{path}/members/{people[1].id}"):
+def test_document_that_is_no_member_is_404(api, path, crew, name, verb):
+    before, bob = crew.to_mongo(), Person.objects.get(name="Bob")
+    for url in (f"{path}/members/{name}", f"{path}/members/{bob.id}"):
         assert api.request(verb, url, json={"name": "x"}).status == 404
     assert crew.reload().to_mongo() == before
-    assert people[1].reload().name == "Bob"
+    assert bob.reload().name == "Bob"
 
 
 def test_put_and_patch_of_a_member_change_its_target(api, path, crew, people):
@@ -405,7 +433,8 @@ def test_dangling_members_are_left_out_and_can_be_taken_out(api, path, crew, peo
     refused(api.get(f"{path}/members/{people[0].id}"), 404)
     assert api.post(f"{path}/members", json={"id": "bob"}).status == 200
     assert api.delete(f"{path}/members/{people[0].id}").status == 204
-    assert [member.id for member in crew.reload().members] == [people[2].id, people[1].id]
+    assert [item["name"] for item in api.get(f"{path}/members").json] == ["Cid", "Bob"]
+    assert len(api.get(path).json["members"]) == 2
 
 
 # An embedded document
@@ -458,14 +487,16 @@ def test_unset_of_a_required_embedded_document_is_400(api, path, crew):
 
 @pytest.mark.parametrize(("verb", "body", "field"), [
     ("POST", {"zip_code": "1"}, "city"), ("PUT", {"city": None}, "city"), ("PATCH", {"city": None}, "city"),
-    ("PUT", {"city": 1}, "city"), ("POST", {"city": "x", "geo": {"lat": "x"}}, "geo.lat"), ("PUT", {"nothing": 1}, "nothing"),
-    ("PATCH", {"geo": {"x": 1}}, "geo.x"), ("POST", {"_cls": "Street", "city": "x"}, "_cls"), ("PUT", {"save": 1}, "save"),
+    ("PUT", {"city": 1}, "city"), ("POST", {"city": "x", "geo": {"lat": "x"}}, "geo.lat"), ("PUT",
+    {"nothing": 1}, "nothing"),
+    ("PATCH", {"geo": {"x": 1}}, "geo.x"), ("POST", {"_cls": "Street", "city": "x"}, "_cls"), ("PUT",
+    {"save": 1}, "save"),
 ])  # fmt: skip
-def test_errors_of_an_embedded_document_have_its_own_names(api, path, crew, verb, body, field):
-    before = crew.to_mongo()
+def test_errors_of_an_embedded_document_have_its_own_names(api, path, verb, body, field):
+    before = Crew.objects.get().to_mongo()
     problem = refused(api.request(verb, f"{path}/address", json=body), 400)
     assert [error["field"] for error in problem["errors"]] == [field]
-    assert crew.reload().to_mongo() == before
+    assert Crew.objects.get().to_mongo() == before
 
 
 def test_options_of_an_embedded_document(api, path):
@@ -704,8 +735,10 @@ def test_generic_reference(api, path, crew, people):
 
 @pytest.mark.parametrize(
     "body",
-    [{"name": "x"}, {"id": "ann"}, {"_cls": "Crew", "name": "x"}, {"_cls": "Pet", "name": "x"}, {"_cls": "Street", "city": "x"},
-     {"_cls": 1, "name": "x"}, {"_cls": "Nothing"}, {"_cls": "Person", "id": NOBODY}, {"_cls": "Person"}, {"_cls": None},
+    [{"name": "x"}, {"id": "ann"}, {"_cls": "Crew", "name": "x"}, {"_cls": "Pet", "name": "x"},
+    {"_cls": "Street", "city": "x"},
+     {"_cls": 1, "name": "x"}, {"_cls": "Nothing"}, {"_cls": "Person", "id": NOBODY}, {"_cls": "Person"},
+     {"_cls": None},
      {"_cls": "Vehicle", "seats": 1}, {"thing": "ann"}, {"_cls": "__class__", "id": "x"}, {}],
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["thing", "things"])
@@ -771,13 +804,51 @@ def test_reference_to_a_class_with_subclasses(api, path):
     assert told(heard)[1] == "post_get Bus"
 
 
+def test_member_is_found_by_its_lookup_value_even_if_that_is_the_primary_key_of_another(database):
+    Tag(code="b", slug="z").save()
+    board = Board(tags=[Tag(code="a", slug="b").save()]).save()
+    with serve(flatten([ModelHive.routes_for(Board), ModelHive.routes_for(Tag)])) as client:
+        assert client.get(f"/board/{board.id}/tags/b").json["code"] == "a"
+        assert client.get("/tag/b").json["code"] == "b"
+        assert client.delete(f"/board/{board.id}/tags/b").status == 204
+        assert client.get(f"/board/{board.id}/tags").json == []
+
+
+def test_references_to_two_classes_with_one_primary_key_are_two(database):
+    for model in (Tag, Label):
+        model(code="x").save()
+    board = Board(marks=[Pet(name="of no route").save()]).save()
+    path = f"/board/{board.id}/marks"
+    with serve(flatten([ModelHive.routes_for(model) for model in (Board, Tag, Label)])) as client:
+        for name in ("Tag", "Label", "Tag"):
+            assert client.post(path, json={"_cls": name, "id": "x"}).status == 200
+        assert [mark.keys() for mark in client.get(path).json] == [{"code", "slug"}, {"code"}]
+        assert client.delete(f"{path}/x").status == 204
+        assert [mark.keys() for mark in client.get(path).json] == [{"code"}]
+
+
+def test_embedded_document_keeps_its_class_until_another_is_posted(database):
+    board = Board(note=LongMemo(text="x")).save()
+    path = f"/board/{board.id}/note"
+    with serve(ModelHive.routes_for(Board)) as client:
+        whole = client.get(path).json
+        assert client.put(path, json=whole).json == whole
+        problem = refused(client.put(path, json={"_cls": "Memo", "text": "y"}), 400)
+        assert [error["field"] for error in problem["errors"]] == ["_cls"]
+        assert board.reload().note.text == "x"
+        assert client.post(path, json={"_cls": "Memo", "text": "y"}).status == 201
+        assert type(board.reload().note) is Memo
+
+
 # What no path leads to
 
 
 @pytest.mark.parametrize(
     "name",
-    ["save", "to_json", "objects", "__class__", "_id", "pk", "_cls", "id", "name", "tags", "by_city", "_data", "z", "nothing",
-     "_fields", "delete", "captain_id", "Captain", "address.city", "by_city/x", "members/ann/save", "captain/pet", "$where", "%00"],
+    ["save", "to_json", "objects", "__class__", "_id", "pk", "_cls", "id", "name", "tags", "by_city", "_data",
+    "z", "nothing",
+     "_fields", "delete", "captain_id", "Captain", "address.city", "by_city/x", "members/ann/save",
+     "captain/pet", "$where", "%00"],
 )  # fmt: skip
 @pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_what_is_no_field_with_documents_is_404(api, path, crew, name, verb):
@@ -837,7 +908,8 @@ def test_two_applications_never_share_options(database, people):
 def test_reference_is_not_followed_where_there_is_no_telling_which_routes(database, people):
     crew = Crew(name="A", boss=people[0], captain=people[0], base=Street(city="x")).save()
     routes = flatten([
-        ModelHive.routes_for(Crew), ModelHive.routes_for(Person, prefix="/a"), ModelHive.routes_for(Person, prefix="/b"),
+        ModelHive.routes_for(Crew), ModelHive.routes_for(Person, prefix="/a"), ModelHive.routes_for(Person,
+        prefix="/b"),
     ])  # fmt: skip
     with serve(routes) as api:
         refused(api.get(f"/crew/{crew.id}/captain"), 404)

@@ -1,4 +1,4 @@
-"""hive.serializers: inheritance, dynamic documents, defaults, renamed fields, `to_dict()` and what clients may not see."""
+"""hive.serializers: classes, dynamic documents, defaults, renamed fields, `to_dict()`, what is not seen."""
 
 import enum
 from datetime import date, datetime, timedelta, timezone
@@ -12,6 +12,8 @@ from mongoengine.base import BaseField
 from hive import ModelHive, signals
 from hive.testing import recorded, serve
 
+naive = datetime  # as mongoengine has times: in UTC, without saying so
+
 SOME_ID = ObjectId("65a000000000000000000001")
 
 
@@ -19,7 +21,7 @@ class Unit(enum.Enum):
     EURO = "eur"
 
 
-class Person(me.Document):
+class Human(me.Document):
     name = me.StringField()
     pin = me.StringField()
 
@@ -27,16 +29,16 @@ class Person(me.Document):
 # Inheritance
 
 
-class Animal(me.Document):
+class Creature(me.Document):
     meta = {"allow_inheritance": True}
     name = me.StringField()
 
 
-class Dog(Animal):
+class Hound(Creature):
     tricks = me.ListField(me.StringField())
 
 
-class Puppy(Dog):
+class Whelp(Hound):
     weeks = me.IntField()
 
 
@@ -62,7 +64,7 @@ class Drawing(me.Document):
 
 @pytest.fixture
 def animals(database):
-    with serve([*ModelHive.routes_for(Animal), *ModelHive.routes_for(Dog)]) as client:
+    with serve([*ModelHive.routes_for(Creature), *ModelHive.routes_for(Hound)]) as client:
         yield client
 
 
@@ -73,58 +75,58 @@ def drawings(database):
 
 
 def test_a_subclass_is_created_by_its_cls_and_shown_with_its_fields(animals):
-    created = animals.post("/animal", json={"_cls": "Animal.Dog.Puppy", "name": "Rex", "weeks": 3})
+    created = animals.post("/creature", json={"_cls": "Creature.Hound.Whelp", "name": "Rex", "weeks": 3})
     assert created.status == 201
-    assert created.json["_cls"] == "Animal.Dog.Puppy"
+    assert created.json["_cls"] == "Creature.Hound.Whelp"
     assert created.json["weeks"] == 3
-    assert animals.get("/animal").json == [created.json]
-    assert animals.get(f"/dog/{created.json['id']}").json == created.json
-    assert type(Animal.objects.first()) is Puppy
+    assert animals.get("/creature").json == [created.json]
+    assert animals.get(f"/hound/{created.json['id']}").json == created.json
+    assert type(Creature.objects.first()) is Whelp
 
 
 def test_without_cls_the_class_of_the_routes_is_created(animals):
-    assert animals.post("/dog", json={"name": "Rex"}).json["_cls"] == "Animal.Dog"
-    assert animals.post("/animal", json={"name": "Tom"}).json["_cls"] == "Animal"
+    assert animals.post("/hound", json={"name": "Rex"}).json["_cls"] == "Creature.Hound"
+    assert animals.post("/creature", json={"name": "Tom"}).json["_cls"] == "Creature"
 
 
 @pytest.mark.parametrize(
     "named",
-    ["Person", "Nobody", "Shape.Circle", "", 1, None, [], {}, "\0", "Document", "Animal.Cat", "objects"],
+    ["Human", "Nobody", "Shape.Circle", "", 1, None, [], {}, "\0", "Document", "Creature.Cat", "objects"],
 )
 def test_a_class_that_is_no_subclass_is_400(animals, named):
-    answer = animals.post("/animal", json={"_cls": named, "name": "x"})
+    answer = animals.post("/creature", json={"_cls": named, "name": "x"})
     assert answer.status == 400
     assert [error["field"] for error in answer.json["errors"]] == ["_cls"]
-    assert Animal.objects.count() == 0
+    assert Creature.objects.count() == 0
 
 
 def test_a_base_class_is_not_created_below_its_subclass(animals):
-    assert animals.post("/dog", json={"_cls": "Animal"}).status == 400
+    assert animals.post("/hound", json={"_cls": "Creature"}).status == 400
 
 
 def test_a_field_of_a_subclass_needs_its_cls(animals):
-    answer = animals.post("/animal", json={"tricks": ["sit"]})
+    answer = animals.post("/creature", json={"tricks": ["sit"]})
     assert (answer.status, answer.json["errors"][0]["field"]) == (400, "tricks")
 
 
 def test_cls_may_be_sent_back_on_update_but_not_changed(animals):
-    dog = animals.post("/animal", json={"_cls": "Animal.Dog", "name": "Rex"})
+    dog = animals.post("/creature", json={"_cls": "Creature.Hound", "name": "Rex"})
     for method in ("PUT", "PATCH"):
         path = dog.headers["Location"]
-        assert animals.request(method, path, json={"_cls": "Animal.Dog", "tricks": ["sit"]}).json[
+        assert animals.request(method, path, json={"_cls": "Creature.Hound", "tricks": ["sit"]}).json[
             "tricks"
         ] == ["sit"]
-        assert animals.request(method, path, json={"tricks": ["roll"]}).json["_cls"] == "Animal.Dog"
-        for other in ["Animal", "Animal.Dog.Puppy", "Person", None, 1]:
+        assert animals.request(method, path, json={"tricks": ["roll"]}).json["_cls"] == "Creature.Hound"
+        for other in ["Creature", "Creature.Hound.Whelp", "Human", None, 1]:
             answer = animals.request(method, path, json={"_cls": other, "name": "x"})
             assert (answer.status, answer.json["errors"][0]["field"]) == (400, "_cls")
-    assert type(Animal.objects.first()) is Dog
+    assert type(Creature.objects.first()) is Hound
 
 
 def test_cls_is_no_field_of_a_model_without_subclasses(database):
-    with serve(ModelHive.routes_for(Person)) as client:
-        assert client.post("/person", json={"_cls": "Person", "name": "x"}).status == 400
-        assert "_cls" not in client.post("/person", json={"name": "x"}).json
+    with serve(ModelHive.routes_for(Human)) as client:
+        assert client.post("/human", json={"_cls": "Human", "name": "x"}).status == 400
+        assert "_cls" not in client.post("/human", json={"name": "x"}).json
 
 
 def test_embedded_documents_have_a_class_too(drawings):
@@ -158,7 +160,7 @@ def test_an_embedded_document_keeps_its_class_unless_the_body_names_another(draw
     assert drawings.get(path).json == patched.json
     other = drawings.put(path, json={"main": {"_cls": "Square", "side": 1.0}}).json["main"]
     assert other == {"_cls": "Square", "color": None, "side": 1.0}
-    for wrong in ["Animal", "Person", 1, "Shape.Line"]:
+    for wrong in ["Creature", "Human", 1, "Shape.Line"]:
         assert drawings.put(path, json={"main": {"_cls": wrong}}).json["errors"][0]["field"] == "main._cls"
 
 
@@ -169,7 +171,7 @@ class Extra(me.DynamicEmbeddedDocument):
     label = me.StringField()
 
 
-class Free(me.DynamicDocument):
+class FreeForm(me.DynamicDocument):
     name = me.StringField(db_field="n")
     locked = me.StringField(db_field="l")
     kind = me.StringField(choices=["a", "b"])
@@ -179,7 +181,7 @@ class Free(me.DynamicDocument):
 @pytest.fixture
 def free(database):
     with serve(
-        ModelHive.routes_for(Free, read_only=["locked", "stamp"], hidden=["inner", "map.secret"])
+        ModelHive.routes_for(FreeForm, read_only=["locked", "stamp"], hidden=["inner", "map.secret"])
     ) as client:
         yield client
 
@@ -192,25 +194,27 @@ def test_a_dynamic_document_takes_any_name_and_any_json(free):
         "obj": {"b": True},
         "extra": {"label": "l", "more": [1]},
     }
-    created = free.post("/free", json=body)
+    created = free.post("/free_form", json=body)
     assert created.status == 201, created.body
     assert body.items() <= created.json.items()
     assert free.get(created.headers["Location"]).json == created.json
     with recorded(signals.post_update_instance) as heard:
         answer = free.put(created.headers["Location"], json=created.json)
     assert (answer.json, heard[0].arguments["updated_fields"]) == (created.json, {})
-    assert Free.objects.first().extra.more == [1]
+    assert FreeForm.objects.first().extra.more == [1]
 
 
 @pytest.mark.parametrize(
     "name",
-    ["save", "objects", "pk", "_id", "_cls", "_data", "__class__", "to_json", "validate", "clean", "delete", "a.b", "$x", "",
-     "\0", "self", "n", "l", "stamp", "inner", "get_kind_display", "update", "reload", "STRICT", "my_metaclass"],
+    ["save", "objects", "pk", "_id", "_cls", "_data", "__class__", "to_json", "validate", "clean", "delete",
+    "a.b", "$x", "",
+     "\0", "self", "n", "l", "stamp", "inner", "get_kind_display", "update", "reload", "STRICT",
+     "my_metaclass"],
 )  # fmt: skip
 def test_a_dynamic_document_takes_no_name_that_means_something_else(free, name):
-    path = free.post("/free", json={"name": "x", "extra": {"label": "y"}}).headers["Location"]
-    before = Free.objects.as_pymongo().first()
-    for method, where in [("POST", "/free"), ("PUT", path), ("PATCH", path)]:
+    path = free.post("/free_form", json={"name": "x", "extra": {"label": "y"}}).headers["Location"]
+    before = FreeForm.objects.as_pymongo().first()
+    for method, where in [("POST", "/free_form"), ("PUT", path), ("PATCH", path)]:
         answer = free.request(method, where, json={name: "evil"})
         assert (answer.status, [error["field"] for error in answer.json["errors"]]) == (400, [name]), (
             answer.body
@@ -227,12 +231,12 @@ def test_a_dynamic_document_takes_no_name_that_means_something_else(free, name):
         ):  # no attributes of an embedded one
             assert answer.status == 400
             assert answer.json["errors"][0]["field"] == (f"extra.{name}" if name else "extra")
-        before = before if answer.status == 400 else Free.objects.as_pymongo().first()
-    assert list(Free.objects.as_pymongo()) == [before]
+        before = before if answer.status == 400 else FreeForm.objects.as_pymongo().first()
+    assert list(FreeForm.objects.as_pymongo()) == [before]
 
 
 def test_null_removes_what_a_dynamic_document_has(free):
-    created = free.post("/free", json={"a": 1, "b": 2, "c": None, "extra": {"x": 1, "y": 2}})
+    created = free.post("/free_form", json={"a": 1, "b": 2, "c": None, "extra": {"x": 1, "y": 2}})
     assert "c" not in created.json
     path = created.headers["Location"]
     for method, name in [("PUT", "a"), ("PATCH", "b")]:
@@ -245,13 +249,13 @@ def test_null_removes_what_a_dynamic_document_has(free):
         answer = free.request(method, path, json={"extra": {name: None}})
         assert name not in answer.json["extra"]
         assert free.get(path).json == answer.json
-    raw = Free.objects.as_pymongo().first()
+    raw = FreeForm.objects.as_pymongo().first()
     assert raw.keys() == {"_id"} | ({"extra"} & raw.keys())
     assert not raw.get("extra")
 
 
 def test_a_merge_patch_merges_dynamic_objects(free):
-    path = free.post("/free", json={"obj": {"a": 1, "b": {"c": 2, "d": 3}}}).headers["Location"]
+    path = free.post("/free_form", json={"obj": {"a": 1, "b": {"c": 2, "d": 3}}}).headers["Location"]
     answer = free.patch(path, json={"obj": {"b": {"c": None, "e": [None]}, "f": {"g": None}}})
     assert answer.json["obj"] == {"a": 1, "b": {"d": 3, "e": [None]}, "f": {}}
     assert free.get(path).json == answer.json
@@ -259,7 +263,7 @@ def test_a_merge_patch_merges_dynamic_objects(free):
 
 @pytest.mark.parametrize("empty", ["", [], {}])
 def test_what_is_empty_is_removed_by_an_update_of_a_dynamic_document_as_mongoengine_does(free, empty):
-    created = free.post("/free", json={"a": empty, "extra": {"b": 1}})
+    created = free.post("/free_form", json={"a": empty, "extra": {"b": 1}})
     path = created.headers["Location"]
     assert created.json["a"] == empty
     assert free.put(path, json=created.json).json == created.json
@@ -271,16 +275,16 @@ def test_what_is_empty_is_removed_by_an_update_of_a_dynamic_document_as_mongoeng
 
 
 def test_hidden_names_of_a_dynamic_document_stay_hidden(free):
-    Free(inner="secret", map={"secret": 1, "open": 2}, stamp="s").save()
-    [shown] = free.get("/free").json
+    FreeForm(inner="secret", map={"secret": 1, "open": 2}, stamp="s").save()
+    [shown] = free.get("/free_form").json
     assert "inner" not in shown
     assert shown["map"] == {"open": 2}
-    assert free.put(f"/free/{shown['id']}", json=shown).status == 200
+    assert free.put(f"/free_form/{shown['id']}", json=shown).status == 200
 
 
 def test_what_mongoengine_alone_can_make_of_a_dynamic_field_can_be_sent_back(free):
-    document = Free(thing=Extra(label="x"), things=[Extra(label="y")]).save()
-    path = f"/free/{document.pk}"
+    document = FreeForm(thing=Extra(label="x"), things=[Extra(label="y")]).save()
+    path = f"/free_form/{document.pk}"
     read = free.get(path)
     assert read.status == 200
     with recorded(signals.post_update_instance) as heard:
@@ -357,7 +361,8 @@ def test_fields_missing_in_the_store_read_as_their_defaults(database):
         [shown] = client.get("/defaults").json
         path = f"/defaults/{shown.pop('id')}"
         assert shown == {
-            "static": 5, "called": [1], "nullable": None, "day": "2026-01-31T00:00:00Z", "price": "1.00", "unit": "eur",
+            "static": 5, "called": [1], "nullable": None, "day": "2026-01-31T00:00:00Z", "price": "1.00",
+            "unit": "eur",
             "room": {"title": "hall"}, "place": {"type": "Point", "coordinates": [1, 2]}, "nothing": None,
         }  # fmt: skip
         with recorded(signals.post_update_instance) as heard:
@@ -372,7 +377,7 @@ def test_fields_missing_in_the_store_read_as_their_defaults(database):
 # Values that must not be lost
 
 
-class Loose(me.Document):
+class Untyped(me.Document):
     flag = me.DynamicField()
     data = me.DictField()
     items = me.ListField()
@@ -387,8 +392,8 @@ class Loose(me.Document):
     ],
 )  # fmt: skip
 def test_values_that_python_finds_equal_are_told_apart(database, name, old, new):
-    with serve(ModelHive.routes_for(Loose)) as client:
-        path = client.post("/loose", json={name: old}).headers["Location"]
+    with serve(ModelHive.routes_for(Untyped)) as client:
+        path = client.post("/untyped", json={name: old}).headers["Location"]
         for method, value in [("PUT", new), ("PATCH", old)]:
             with recorded(signals.post_update_instance) as heard:
                 answer = client.request(method, path, json={name: value})
@@ -408,28 +413,28 @@ class Node(me.EmbeddedDocument):
     children = me.ListField(me.EmbeddedDocumentField("self"))
 
 
-class Tree(me.Document):
+class Forest(me.Document):
     root = me.EmbeddedDocumentField(Node)
 
 
 def test_a_class_within_itself_has_the_same_options_at_every_depth(database):
     leaf = Node(title="leaf", hushed="h3", fixed="f3")
-    Tree(
+    Forest(
         root=Node(title="a", hushed="h1", fixed="f1", child=Node(hushed="h2", fixed="f2", children=[leaf]))
     ).save()
-    with serve(ModelHive.routes_for(Tree, hidden=["root.hushed"], read_only=["root.fixed"])) as client:
-        read = client.get("/tree")
+    with serve(ModelHive.routes_for(Forest, hidden=["root.hushed"], read_only=["root.fixed"])) as client:
+        read = client.get("/forest")
         assert b"hushed" not in read.body
         [tree] = read.json
         assert tree["root"]["child"]["children"][0]["title"] == "leaf"
-        path = f"/tree/{tree['id']}"
+        path = f"/forest/{tree['id']}"
         assert client.put(path, json=tree).json == tree
         assert client.put(path, json={"root": {"child": {"hushed": "x"}}}).status == 400
         assert client.put(path, json={"root": {"child": {"fixed": "x"}}}).status == 400
         assert (
             client.put(path, json={"root": {"child": {"title": "b"}}}).json["root"]["child"]["title"] == "b"
         )
-    child = Tree.objects.first().root.child
+    child = Forest.objects.first().root.child
     assert (child.hushed, child.fixed, child.children[0].hushed) == ("h2", "f2", "h3")
 
 
@@ -445,14 +450,14 @@ class Comment(me.EmbeddedDocument):
 class Post(me.Document):
     comments = me.EmbeddedDocumentListField(Comment)
     pinned = me.MapField(me.EmbeddedDocumentField(Comment))
-    author = me.ReferenceField(Person)
-    readers = me.ListField(me.ReferenceField(Person))
+    author = me.ReferenceField(Human)
+    readers = me.ListField(me.ReferenceField(Human))
     at = me.DateTimeField()
 
 
 @pytest.fixture
 def post(database):
-    at = datetime(2026, 1, 31)
+    at = naive(2026, 1, 31)
     document = Post(
         comments=[
             Comment(text="a", ip="1", at=at),
@@ -464,7 +469,7 @@ def post(database):
     ).save()
     options = {"hidden": ["comments.ip", "pinned.ip"], "read_only": ["comments.at", "pinned.at", "at"]}
     with serve(
-        [*ModelHive.routes_for(Post, **options), *ModelHive.routes_for(Person, hidden=["pin"])]
+        [*ModelHive.routes_for(Post, **options), *ModelHive.routes_for(Human, hidden=["pin"])]
     ) as client:
         client.path = f"/post/{document.pk}"
         yield client
@@ -503,7 +508,7 @@ def test_what_clients_cannot_set_they_may_send_back_as_they_read_it(post):
 
 
 def test_a_reference_to_what_is_no_more_may_be_sent_back(post):
-    gone, here = Person(name="gone").save(), Person(name="here").save()
+    gone, here = Human(name="gone").save(), Human(name="here").save()
     Post.objects.update(author=gone, readers=[gone, here])
     gone.delete()
     read = post.get(post.path).json
@@ -525,7 +530,7 @@ class Money(me.EmbeddedDocument):
         return {"text": f"{self.amount} EUR", "note": self.note}
 
 
-class Plain(me.EmbeddedDocument):
+class Remark(me.EmbeddedDocument):
     open = me.StringField()
     note = me.StringField()
 
@@ -535,18 +540,23 @@ class Invoice(me.Document):
     internal = me.StringField()
     total = me.EmbeddedDocumentField(Money)
     lines = me.EmbeddedDocumentListField(Money)
-    plain = me.EmbeddedDocumentField(Plain)
-    plains = me.MapField(me.EmbeddedDocumentField(Plain))
-    owner = me.ReferenceField(Person)
+    plain = me.EmbeddedDocumentField(Remark)
+    plains = me.MapField(me.EmbeddedDocumentField(Remark))
+    owner = me.ReferenceField(Human)
     tree = me.EmbeddedDocumentField(Node)
 
     def to_dict(self):
         return {
-            "id": self.id, "number": self.number, "internal": self.internal, "owner": self.owner, "total": self.total.to_dict(),
-            "object": self.plain, "plain": {"open": 1, "note": 2}, "plains": {"k": {"open": 1, "note": 2}, "l": self.plain},
-            "when": datetime(2026, 1, 31), "aware": datetime(2026, 1, 31, 2, tzinfo=timezone(timedelta(hours=2))),
-            "day": date(2026, 1, 31), "exact": Decimal("1.10"), "ids": {SOME_ID}, "tuple": (1, SOME_ID), 1: Unit.EURO, "raw": b"\0",
-            "tree": {"title": 1, "hushed": 2, "children": [{"title": 1, "hushed": 2, "child": {"hushed": 2}}]},
+            "id": self.id, "number": self.number, "internal": self.internal, "owner": self.owner,
+            "total": self.total.to_dict(),
+            "object": self.plain, "plain": {"open": 1, "note": 2}, "plains": {"k": {"open": 1, "note": 2},
+            "l": self.plain},
+            "when": naive(2026, 1, 31), "aware": naive(2026, 1, 31, 2,
+            tzinfo=timezone(timedelta(hours=2))),
+            "day": date(2026, 1, 31), "exact": Decimal("1.10"), "ids": {SOME_ID}, "tuple": (1, SOME_ID),
+            1: Unit.EURO, "raw": b"\0",
+            "tree": {"title": 1, "hushed": 2, "children": [{"title": 1, "hushed": 2,
+            "child": {"hushed": 2}}]},
         }  # fmt: skip
 
 
@@ -560,9 +570,9 @@ HIDDEN = ["internal", "total.note", "lines.note", "plain.note", "plains.note", "
 
 @pytest.fixture
 def invoice(database):
-    owner = Person(name="p", pin="1234").save()
+    owner = Human(name="p", pin="1234").save()
     document = Invoice(
-        number=1, internal="x", total=Money(amount=2, note="n"), plain=Plain(open="o", note="n"), owner=owner
+        number=1, internal="x", total=Money(amount=2, note="n"), plain=Remark(open="o", note="n"), owner=owner
     ).save()
     with serve(ModelHive.routes_for(Invoice, hidden=HIDDEN)) as client:
         yield client, f"/invoice/{document.pk}", document
@@ -574,8 +584,10 @@ def test_a_models_own_to_dict_wins_without_what_is_hidden(invoice):
     assert answer.status == 200, answer.body
     assert answer.json == {
         "id": str(document.pk), "number": 1, "owner": str(document.owner.pk), "total": {"text": "2.00 EUR"},
-        "object": {"open": "o", "note": "n"}, "plain": {"open": 1}, "plains": {"k": {"open": 1}, "l": {"open": "o"}},
-        "when": "2026-01-31T00:00:00Z", "aware": "2026-01-31T02:00:00+02:00", "day": "2026-01-31", "exact": "1.10",
+        "object": {"open": "o", "note": "n"}, "plain": {"open": 1}, "plains": {"k": {"open": 1},
+        "l": {"open": "o"}},
+        "when": "2026-01-31T00:00:00Z", "aware": "2026-01-31T02:00:00+02:00", "day": "2026-01-31",
+        "exact": "1.10",
         "ids": [str(SOME_ID)], "tuple": [1, str(SOME_ID)], "1": "eur", "raw": "AA==",
         "tree": {"title": 1, "children": [{"title": 1, "child": {}}]},
     }  # fmt: skip
@@ -692,3 +704,36 @@ def test_field_classes_of_the_applications_own_need_no_row(database):
             answer = client.put(path, json=wrong)
             assert answer.status == 400, (wrong, answer.body)
             assert answer.json["errors"][0]["field"].split(".")[0] in wrong
+
+
+# Lists that are sorted by a field
+
+
+class Step(me.EmbeddedDocument):
+    position = me.IntField(db_field="p")
+    text = me.StringField()
+
+
+class Plan(me.Document):
+    steps = me.SortedListField(me.EmbeddedDocumentField(Step), ordering="p")
+
+
+def test_what_a_list_is_sorted_by_can_not_be_missing(database):
+    with serve(ModelHive.routes_for(Plan)) as client:
+        path = client.post("/plan", json={"steps": [{"position": 2}, {"position": 1, "text": "x"}]}).headers[
+            "Location"
+        ]
+        before = client.get(path).json
+        assert [step["position"] for step in before["steps"]] == [1, 2]
+        for method, where, body in [
+            ("POST", "/plan", {"steps": [{"text": "y"}]}),
+            ("PUT", path, {"steps": [{"position": 1}, {"position": None}]}),
+            ("POST", f"{path}/steps", {"text": "y"}),
+            ("PUT", f"{path}/steps/0", {"position": None}),
+            ("PATCH", f"{path}/steps/1", {"position": None}),
+        ]:
+            answer = client.request(method, where, json=body)
+            assert answer.status == 400, (where, answer.body)
+            assert answer.json["errors"][0]["field"].endswith("position")
+        assert client.get(path).json == before
+        assert client.put(f"{path}/steps/0", json={"text": "z"}).status == 200

@@ -12,6 +12,7 @@ import sys
 from mongoengine import connect
 from pymongo.errors import PyMongoError
 from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from hive import ModelHive, NotFoundHandler, flatten
@@ -45,14 +46,14 @@ def application():
     )
 
 
-async def serve(host, port):
+async def serve(sockets):
     """Serve until SIGINT or SIGTERM, then let go of all connections."""
     interrupted = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, interrupted.set)
     server = HTTPServer(application())
-    server.listen(port, host)
-    print(GREETING.format(root=f"http://127.0.0.1:{port}"), flush=True)
+    server.add_sockets(sockets)
+    print(GREETING.format(root=f"http://127.0.0.1:{sockets[0].getsockname()[1]}"), flush=True)
     await interrupted.wait()
     server.stop()
     await server.close_all_connections()
@@ -61,10 +62,11 @@ async def serve(host, port):
 def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to end, from the first moment on
     try:
-        port = int(os.environ.get("PORT", "8888"))
+        # Before anything is loaded, for the port may be in use.
+        sockets = bind_sockets(int(os.environ.get("PORT", "8888")), os.environ.get("ATLAS_HOST", "127.0.0.1"))
         with mongodb() as uri, connect("atlas", host=uri, serverSelectionTimeoutMS=5000):
             load()
-            asyncio.run(serve(os.environ.get("ATLAS_HOST", "127.0.0.1"), port))
+            asyncio.run(serve(sockets))
     except KeyboardInterrupt:
         pass
     except (OSError, RuntimeError, ValueError, PyMongoError) as error:
