@@ -8,16 +8,16 @@ The sender is the model class. `arguments` is the path of the request as a list:
 import asyncio
 import inspect
 import weakref
-from collections.abc import Callable, Iterator
-from inspect import Parameter
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 import blinker
 from blinker import ANY
 from blinker._utilities import make_id
 from blinker.base import ANY_ID
 
-Receiver = Callable[..., Any]
+from hive.receivers import Receiver, arguments_taken, is_coroutine
+
 F = TypeVar("F", bound=Receiver)
 Responses = list[tuple[Receiver, Any]]
 
@@ -66,7 +66,7 @@ class Signal(blinker.NamedSignal):
         responses: Responses = []
         for receiver in self._audience(sender):
             call = receiver
-            if _is_async(receiver):
+            if is_coroutine(receiver):
                 if _async_wrapper is None:
                     raise RuntimeError("Cannot send to a coroutine function; use send_async.")
                 call = _async_wrapper(receiver)
@@ -79,7 +79,7 @@ class Signal(blinker.NamedSignal):
         """Call every receiver, plain or coroutine, one after another; the first exception ends it."""
         responses: Responses = []
         for receiver in self._audience(sender):
-            call = _sync_wrapper(receiver) if _sync_wrapper and not _is_async(receiver) else receiver
+            call = _sync_wrapper(receiver) if _sync_wrapper and not is_coroutine(receiver) else receiver
             responses.append((receiver, await self._call(call, receiver, sender, arguments)))
         return responses
 
@@ -111,38 +111,15 @@ class Signal(blinker.NamedSignal):
         return arguments if taken is None else {name: arguments[name] for name in arguments if name in taken}
 
     def _arguments_taken_by(self, receiver: Receiver) -> frozenset[str] | None:
-        """Which of the declared arguments `receiver` takes, beside the sender; None for all that are sent."""
         if not self.arguments:
             return None
         try:
-            parameters = list(inspect.signature(receiver).parameters.values())
-        except ValueError:  # some built-in functions have no signature to look at
-            return None
-        variadic = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
-        if not parameters or parameters[0].kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD):
-            self._refuse(receiver, "it takes no sender, which comes first")
-        if parameters[0].name in self.arguments and not is_variadic(parameters[0]):
-            self._refuse(
-                receiver, f"its first parameter is {parameters[0].name!r}, and the sender comes first"
-            )
-        others = [parameter for parameter in parameters[1:] if self._fits(receiver, parameter)]
-        return None if variadic else frozenset(parameter.name for parameter in others)
-
-    def _fits(self, receiver: Receiver, parameter: Parameter) -> bool:
-        """Whether it takes an argument of the signal. Refuses a receiver that requires anything else."""
-        by_name = parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-        if by_name and parameter.name in self.arguments:
-            return True
-        if parameter.default is Parameter.empty and not is_variadic(parameter):
-            by_position = "" if by_name else " by position, and arguments are passed by name"
-            self._refuse(receiver, f"it requires {parameter.name!r}{by_position}")
-        return False
-
-    def _refuse(self, receiver: Receiver, reason: str) -> NoReturn:
-        raise TypeError(
-            f"{receiver!r} cannot be connected to {self.name}: {reason}. "
-            f"The signal has sender, {', '.join(self.arguments)}."
-        )
+            return arguments_taken(receiver, self.arguments)
+        except TypeError as error:
+            raise TypeError(
+                f"{receiver!r} cannot be connected to {self.name}: {error}. "
+                f"The signal has sender, {', '.join(self.arguments)}."
+            ) from None
 
     def _disconnect(self, receiver_id: Any, sender_id: Any) -> None:
         super()._disconnect(receiver_id, sender_id)
@@ -151,18 +128,9 @@ class Signal(blinker.NamedSignal):
             self._taken.pop(receiver_id, None)
 
 
-def is_variadic(parameter: Parameter) -> bool:
-    return parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-
-
 def is_cancelled(task: asyncio.Task[Any] | None) -> bool:
     """Whether somebody asked this task to stop, rather than something that it awaits."""
     return task is None or task.cancelling() > 0
-
-
-def _is_async(receiver: Receiver) -> bool:
-    call = getattr(type(receiver), "__call__", None)  # noqa: B004 - not whether, but which
-    return inspect.iscoroutinefunction(receiver) or inspect.iscoroutinefunction(call)
 
 
 def _sender_ids(sender: Any) -> Iterator[Any]:

@@ -5,17 +5,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
 from random import random
 from typing import Any
 
 import pymongo
-from mongoengine.errors import NotUniqueError, OperationError, SaveConditionError, ValidationError
-from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
+from mongoengine.errors import OperationError, SaveConditionError
+from pymongo.errors import OperationFailure, PyMongoError
 
-from hive.changes import Updated, difference, image, name_of
-from hive.errors import Conflict, ContentTooLarge, FieldError, Invalid, NotFound
-from hive.pool import raise_answer
+from hive.changes import Updated, difference, image
+from hive.errors import Conflict, NotFound
+from hive.refusals import answering
 from hive.values import Part
 
 Locate = Callable[[Any], Any]
@@ -23,10 +22,6 @@ Link = Callable[[Any, Any], None]
 
 ATTEMPTS = 100
 """How often an update is tried against others who change the same fields; after it, 409."""
-UNINDEXABLE = (16572, 16755, 13026, 13027)
-"""MongoDB's codes for a geometry that its index cannot take, such as a polygon whose edges cross."""
-TOO_LARGE = (10334, 17419, 17420)
-DOCUMENT_VALIDATION = 121
 INDEX_CONFLICT = 86
 SECONDS_TO_UNDO = 0.5
 """How long the deletion of what could not be linked may take, after the time of the request itself."""
@@ -223,52 +218,3 @@ def delete(document: Any) -> None:
             if error.__context__ is None:  # not an error of the server, but mongoengine's word on a DENY rule
                 raise Conflict("Other documents refer to this one.") from error
             raise
-
-
-@contextmanager
-def answering(model: Any) -> Iterator[None]:
-    """Turn what mongoengine and MongoDB say of a document into answers for the client."""
-    try:
-        yield
-    except ValidationError as error:
-        raise Invalid(errors=validation_errors(error)) from error
-    except NotUniqueError as error:
-        raise Conflict("A unique value is taken.", taken(model, error)) from error
-    except DocumentTooLarge as error:
-        raise ContentTooLarge("The document is too large to be stored.") from error
-    except SaveConditionError:
-        raise
-    except OperationError as error:
-        code = getattr(error.__context__, "code", None)
-        if code in UNINDEXABLE:
-            raise Invalid("A place is not valid GeoJSON.") from error
-        if code == DOCUMENT_VALIDATION:
-            raise Invalid("The document does not fit the rules of its collection.") from error
-        if code in TOO_LARGE:
-            raise ContentTooLarge("The document is too large to be stored.") from error
-        if isinstance(error.__context__, PyMongoError):
-            raise_answer(error.__context__)
-        raise
-
-
-def validation_errors(error: Any, prefix: str = "") -> list[FieldError]:
-    """The leaves of a tree of mongoengine's validation errors, by dotted name."""
-    nested = error.errors if isinstance(error, ValidationError) else error if isinstance(error, dict) else {}
-    if nested:
-        leaves = (validation_errors(inner, _dotted(prefix, name)) for name, inner in nested.items())
-        return list(chain.from_iterable(leaves))
-    message = error.message if isinstance(error, ValidationError) else str(error)
-    return [{"field": prefix, "message": str(message)}]
-
-
-def _dotted(prefix: str, name: Any) -> str:
-    if name == "__all__":  # mongoengine's name for what `clean()` says of the whole document
-        return prefix
-    return f"{prefix}.{name}" if prefix else str(name)
-
-
-def taken(model: Any, error: NotUniqueError) -> list[FieldError]:
-    """The fields of the index whose value is taken."""
-    details = getattr(error.__context__, "details", None) or {}
-    names = [name_of(model, key) for key in details.get("keyPattern", {})]
-    return [{"field": name, "message": "is taken"} for name in names if name and name != "_cls"]

@@ -147,6 +147,8 @@ def recorded(*only: Signal) -> Iterator[list[Heard]]:
 
 
 def recorder(signal: Any, heard: list[Heard]) -> Any:
+    """A receiver that adds what `signal` tells to `heard`."""
+
     def record(sender: Any, **arguments: Any) -> None:
         heard.append(Heard(signal.name, sender, arguments))
 

@@ -14,7 +14,7 @@ from hive.testing import serve
 INNER = "inner detail of the server"
 
 
-class Shelf(me.EmbeddedDocument):
+class Rack(me.EmbeddedDocument):
     code = me.StringField(unique=True, db_field="c", sparse=True)
 
 
@@ -25,7 +25,7 @@ class Shop(me.Document):
 class Item(me.Document):
     name = me.StringField()
     email = me.StringField(unique=True, sparse=True, db_field="e")
-    shelf = me.EmbeddedDocumentField(Shelf)
+    shelf = me.EmbeddedDocumentField(Rack)
     shop = me.ReferenceField(Shop, reverse_delete_rule=me.DENY)
     price = me.IntField()
 
@@ -298,7 +298,7 @@ def test_conflict_of_fields_together_names_them_all(server):
 
 
 def test_conflict_inside_of_an_embedded_document_names_it_with_a_dot(server):
-    Item(shelf=Shelf(code="x")).save()
+    Item(shelf=Rack(code="x")).save()
     assert named(server.post("/item", json={"shelf": {"code": "x"}}), 409) == ["shelf.code"]
 
 

@@ -52,7 +52,7 @@ class Pin(me.EmbeddedDocument):
     at = me.PointField()
 
 
-class Abstract(me.Document):
+class Bodiless(me.Document):
     meta = {"abstract": True}
     name = me.StringField(primary_key=True)
 
@@ -62,11 +62,11 @@ class Legacy(me.Document):
     data = me.DictField()
     numbers = me.ListField(me.DecimalField())
     roads = me.ListField(me.EmbeddedDocumentField(Road))
-    owner = me.ReferenceField(Abstract)
-    owners = me.ListField(me.ReferenceField(Abstract))
+    owner = me.ReferenceField(Bodiless)
+    owners = me.ListField(me.ReferenceField(Bodiless))
 
 
-class Shelf(me.EmbeddedDocument):
+class Plank(me.EmbeddedDocument):
     order = me.IntField()
     label = me.StringField()
 
@@ -244,8 +244,8 @@ ROWS = {
         also=[[1, 3, 2]], empty=[],
     ),
     "sorted list of embedded": Row(
-        me.SortedListField(me.EmbeddedDocumentField(Shelf), ordering="order"),
-        [{"order": 1, "label": "b"}, {"order": 2, "label": "a"}], [Shelf(order=1, label="b"), Shelf(order=2,
+        me.SortedListField(me.EmbeddedDocumentField(Plank), ordering="order"),
+        [{"order": 1, "label": "b"}, {"order": 2, "label": "a"}], [Plank(order=1, label="b"), Plank(order=2,
         label="a")],
         [[{"order": "1"}], [{"order": 1}, {"order": None}], [{"label": "a"}, {"order": 1}]],
         also=[[{"order": 2, "label": "a"}, {"order": 1, "label": "b"}]], empty=[],
@@ -266,7 +266,7 @@ ROWS = {
     ),
     "generic embedded": Row(
         me.GenericEmbeddedDocumentField(choices=[Road, Pin]), {"_cls": "Road"} | STREET, Road(**STREET),
-        [1, "x", [], {}, STREET, {"_cls": "Shelf"}, {"_cls": "Nobody"}, {"_cls": 1}, {"_cls": "Target"},
+        [1, "x", [], {}, STREET, {"_cls": "Plank"}, {"_cls": "Nobody"}, {"_cls": 1}, {"_cls": "Target"},
         {"_cls": "Pin", "name": "x"}],
         '{"_cls":"Road","name":"Elm","number":7}',
     ),

@@ -223,7 +223,7 @@ def test_the_answer_is_the_same_whether_anybody_listens_or_not(client, world, ro
             model._get_collection().delete_many({})
         for documents, model in zip(before[0], (Player, Team), strict=False):
             model._get_collection().insert_many(documents)
-    if "name" in (row[2] or {}) and row[0] == "POST" or row[1].endswith(("/projects", "/address")):
+    if ("name" in (row[2] or {}) and row[0] == "POST") or row[1].endswith(("/projects", "/address")):
         assert observed.status == row[3]  # a second time it would be another document
         return
     alone = ask(client, world, row)
@@ -299,7 +299,7 @@ def test_post_get_receivers_find_documents(client, world):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
+    "request_and_status",
     [
         ("GET", "/player/nobody", None, 404),
         ("PUT", "/player/nobody", {"name": "x"}, 404),
@@ -313,7 +313,8 @@ def test_post_get_receivers_find_documents(client, world):
         ("DELETE", "/team/{team}/projects/nothing", None, 404),
     ],
 )
-def test_a_request_that_is_refused_tells_nothing_afterwards(client, world, method, path, body, status):
+def test_a_request_that_is_refused_tells_nothing_afterwards(client, world, request_and_status):
+    method, path, body, status = request_and_status
     before = dump()
     with recorded() as heard:
         assert client.request(method, path.format(**world), json=body).status == status
@@ -323,7 +324,10 @@ def test_a_request_that_is_refused_tells_nothing_afterwards(client, world, metho
 
 def test_receivers_of_a_base_class_hear_subclasses_and_those_of_a_subclass_only_its_own(client):
     heard = []
-    base, sub = (lambda sender: heard.append(("base", sender))), (lambda sender: heard.append(("sub", sender)))
+    base, sub = (
+        (lambda sender: heard.append(("base", sender))),
+        (lambda sender: heard.append(("sub", sender))),
+    )
     with (
         signals.post_create_instance.connected_to(base, Beast),
         signals.post_create_instance.connected_to(sub, Hound),
@@ -375,8 +379,9 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["plain", "coroutine"])
-@pytest.mark.parametrize(("error", "status", "detail"), ERRORS, ids=[type(e[0]).__name__ for e in ERRORS])
-def test_what_a_pre_receiver_raises_is_the_answer(client, world, error, status, detail, asynchronous):
+@pytest.mark.parametrize("raised", ERRORS, ids=[type(raised[0]).__name__ for raised in ERRORS])
+def test_what_a_pre_receiver_raises_is_the_answer(client, world, raised, asynchronous):
+    error, status, detail = raised
     before = dump()
     signal = signals.pre_update_instance
     with signal.connected_to(refusing(error, asynchronous=asynchronous), Player), recorded() as heard:
@@ -441,7 +446,10 @@ def test_what_a_pre_receiver_does_to_the_current_document_is_not_stored(client, 
         handler.values["email"] = "meddled"
         handler.instance.name = "meddled"
 
-    with recorded(signals.post_update_instance) as heard, signals.pre_update_instance.connected_to(meddle, Player):
+    with (
+        recorded(signals.post_update_instance) as heard,
+        signals.pre_update_instance.connected_to(meddle, Player),
+    ):
         reply = client.put(f"/player/{world['ann']}", json={"name": "Eve"})
     assert reply.json == {"id": str(world["ann"]), "name": "Eve", "email": None}
     assert heard[0].arguments["updated_fields"] == {"name": {"from": "Ann", "to": "Eve"}}
@@ -483,14 +491,16 @@ def test_what_a_post_receiver_does_to_the_instance_is_not_in_the_answer(client, 
 # Post receivers cannot spoil the answer
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("why"), HTTPError(403), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError("why"), HTTPError(403), asyncio.CancelledError()], ids=repr
+)
 @pytest.mark.parametrize("row", TABLE, ids=names(TABLE))
 def test_a_post_receiver_that_raises_does_not_spoil_the_answer(client, world, row, error, caplog):
     heard = []
     for kind, sender in row[5]:
         signals.core[f"post_{kind}"].connect(bad := refusing(error, asynchronous=True), sender, weak=False)
-        signals.core[f"post_{kind}"].connect(good := (lambda model: heard.append(model)), sender, weak=False)
-        row = (*row, (signals.core[f"post_{kind}"], bad, good))  # noqa: PLW2901 - to disconnect them
+        signals.core[f"post_{kind}"].connect(good := heard.append, sender, weak=False)
+        row = (*row, (signals.core[f"post_{kind}"], bad, good))
     try:
         with recorded(signals.receiver_failed) as failed, caplog.at_level(logging.ERROR, "hive"):
             reply = ask(client, world, row)
@@ -534,7 +544,7 @@ def test_receiver_failed_can_be_heard_for_one_model(client):
     told = []
     with (
         signals.post_create_instance.connected_to(refusing(ZeroDivisionError(), asynchronous=False)),
-        signals.receiver_failed.connected_to(lambda sender: told.append(sender), Player),
+        signals.receiver_failed.connected_to(told.append, Player),
     ):
         client.post("/player", json={"name": "Cid"})
         client.post("/team", json={"name": "B"})
@@ -628,8 +638,7 @@ def test_one_slow_receiver_does_not_hold_up_other_requests(client):
 
     async def waits(sender):
         reached.set()
-        while not release.is_set():
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(release.wait, 10)
 
     with signals.pre_create_instance.connected_to(waits, Player):
         thread = threading.Thread(target=client.post, args=("/player",), kwargs={"json": {"name": "slow"}})

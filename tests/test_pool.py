@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import suppress
 
 import mongoengine
 import pymongo.monitoring
@@ -120,7 +121,11 @@ def scope(queryset, handler):
 
 
 ROUTES = flatten(
-    [ModelHive.routes_for(Slow), ModelHive.routes_for(Author, scope=scope), ModelHive.routes_for(Book, scope=scope)]
+    [
+        ModelHive.routes_for(Slow),
+        ModelHive.routes_for(Author, scope=scope),
+        ModelHive.routes_for(Book, scope=scope),
+    ]
 )
 
 
@@ -142,7 +147,9 @@ def connection(slowable):
 
 
 def fail_point(client, mode, **data):
-    client.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data or {"failCommands": []}})
+    client.admin.command(
+        {"configureFailPoint": "failCommand", "mode": mode, "data": data or {"failCommands": []}}
+    )
 
 
 # Slow queries
@@ -158,9 +165,7 @@ def test_fifty_slow_queries_in_flight_do_not_delay_another_request(connection):
 
     with serve([*ROUTES, ("/at-once", NoQuery)]) as client:
         assert client.post("/author", json={"name": "first"}).status == 201
-        fail_point(
-            connection, {"times": 50}, failCommands=["find"], blockConnection=True, blockTimeMS=2500
-        )
+        fail_point(connection, {"times": 50}, failCommands=["find"], blockConnection=True, blockTimeMS=2500)
         queries = [threading.Thread(target=query, args=(client,)) for _ in range(50)]
         for thread in queries:
             thread.start()
@@ -223,7 +228,8 @@ def test_no_query_no_dereference_and_no_code_of_a_model_runs_on_the_event_loop(c
         place=Place(city="Rome", mayor=ann), places=[Place(city="Rome", mayor=ann)],
     ).save()  # fmt: skip
     new = {
-        "title": "C", "author": str(ann.pk), "lazy": str(bob.pk), "generic": {"_cls": "Author", "id": str(bob.pk)},
+        "title": "C", "author": str(ann.pk), "lazy": str(bob.pk),
+        "generic": {"_cls": "Author", "id": str(bob.pk)},
         "readers": [str(ann.pk), str(bob.pk)], "place": {"city": "Bonn", "mayor": str(bob.pk)},
         "places": [{"city": "Bonn", "mayor": str(bob.pk)}],
     }  # fmt: skip
@@ -252,7 +258,11 @@ def test_no_query_no_dereference_and_no_code_of_a_model_runs_on_the_event_loop(c
             for method, url, body in requests:
                 threads.clear()
                 status = client.request(method, url, json=body).status
-                assert status in ((400,) if body == {"title": 7} else (200, 201, 204, 404)), (method, url, status)
+                assert status in ((400,) if body == {"title": 7} else (200, 201, 204, 404)), (
+                    method,
+                    url,
+                    status,
+                )
                 assert threads or method == "OPTIONS", (method, url)
                 assert all(name.startswith("hive") for name in threads), (method, url, threads)
     finally:
@@ -304,7 +314,9 @@ def test_what_a_story_yields_is_delivered_on_the_loop_before_it_goes_on():
     assert order == [(1, True), "between", (2, True), "after"]
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), StopIteration(), AutoReconnect("x"), OperationFailure("x")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), StopIteration(), AutoReconnect("x"), OperationFailure("x")], ids=repr
+)
 def test_an_exception_of_a_delivery_is_raised_in_the_story_and_out_of_it(error):
     seen = []
 
@@ -425,7 +437,7 @@ def test_a_delivery_is_cancelled_with_its_story():
 
 
 def test_a_story_and_its_deliveries_share_a_copy_of_the_context():
-    variable = contextvars.ContextVar("variable", default=[])
+    variable = contextvars.ContextVar("variable")
     seen = []
 
     async def deliver(outcome):
@@ -560,8 +572,7 @@ def test_a_client_that_goes_away_does_not_keep_its_write_from_being_told(connect
 
     async def waits(sender):
         reached.set()
-        while not release.is_set():
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(release.wait, 10)
 
     def told(sender, instance):
         heard.set()
@@ -593,7 +604,7 @@ def test_what_is_under_way_when_the_application_stops_is_finished(connection):
 
     with (
         signals.pre_create_instance.connected_to(waits),
-        signals.post_create_instance.connected_to(lambda sender: heard.append(sender)),
+        signals.post_create_instance.connected_to(heard.append),
     ):
         with serve(ROUTES) as client:
             thread = threading.Thread(target=lost, args=(client,))
@@ -604,7 +615,5 @@ def test_what_is_under_way_when_the_application_stops_is_finished(connection):
 
 
 def lost(client):
-    try:
+    with suppress(OSError):
         client.post("/author", json={"name": "late"})
-    except OSError:
-        pass

@@ -35,7 +35,7 @@ class SecretAccount(Account):
     password = me.StringField()
 
 
-class Abstract(me.Document):
+class OnlyABase(me.Document):
     meta = {"abstract": True}
 
 
@@ -139,7 +139,7 @@ def test_other_positional_arguments_are_refused(arguments):
     refusal(TypeError, *arguments)
 
 
-@pytest.mark.parametrize("model", [Abstract, me.Document, me.DynamicDocument])
+@pytest.mark.parametrize("model", [OnlyABase, me.Document, me.DynamicDocument])
 def test_abstract_models_are_refused(model):
     assert "abstract" in refusal(ValueError, model)
 

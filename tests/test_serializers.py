@@ -34,11 +34,11 @@ class Creature(me.Document):
     name = me.StringField()
 
 
-class Hound(Creature):
+class Greyhound(Creature):
     tricks = me.ListField(me.StringField())
 
 
-class Whelp(Hound):
+class Whelp(Greyhound):
     weeks = me.IntField()
 
 
@@ -64,7 +64,7 @@ class Drawing(me.Document):
 
 @pytest.fixture
 def animals(database):
-    with serve([*ModelHive.routes_for(Creature), *ModelHive.routes_for(Hound)]) as client:
+    with serve([*ModelHive.routes_for(Creature), *ModelHive.routes_for(Greyhound)]) as client:
         yield client
 
 
@@ -75,17 +75,17 @@ def drawings(database):
 
 
 def test_a_subclass_is_created_by_its_cls_and_shown_with_its_fields(animals):
-    created = animals.post("/creature", json={"_cls": "Creature.Hound.Whelp", "name": "Rex", "weeks": 3})
+    created = animals.post("/creature", json={"_cls": "Creature.Greyhound.Whelp", "name": "Rex", "weeks": 3})
     assert created.status == 201
-    assert created.json["_cls"] == "Creature.Hound.Whelp"
+    assert created.json["_cls"] == "Creature.Greyhound.Whelp"
     assert created.json["weeks"] == 3
     assert animals.get("/creature").json == [created.json]
-    assert animals.get(f"/hound/{created.json['id']}").json == created.json
+    assert animals.get(f"/greyhound/{created.json['id']}").json == created.json
     assert type(Creature.objects.first()) is Whelp
 
 
 def test_without_cls_the_class_of_the_routes_is_created(animals):
-    assert animals.post("/hound", json={"name": "Rex"}).json["_cls"] == "Creature.Hound"
+    assert animals.post("/greyhound", json={"name": "Rex"}).json["_cls"] == "Creature.Greyhound"
     assert animals.post("/creature", json={"name": "Tom"}).json["_cls"] == "Creature"
 
 
@@ -101,7 +101,7 @@ def test_a_class_that_is_no_subclass_is_400(animals, named):
 
 
 def test_a_base_class_is_not_created_below_its_subclass(animals):
-    assert animals.post("/hound", json={"_cls": "Creature"}).status == 400
+    assert animals.post("/greyhound", json={"_cls": "Creature"}).status == 400
 
 
 def test_a_field_of_a_subclass_needs_its_cls(animals):
@@ -110,17 +110,17 @@ def test_a_field_of_a_subclass_needs_its_cls(animals):
 
 
 def test_cls_may_be_sent_back_on_update_but_not_changed(animals):
-    dog = animals.post("/creature", json={"_cls": "Creature.Hound", "name": "Rex"})
+    dog = animals.post("/creature", json={"_cls": "Creature.Greyhound", "name": "Rex"})
     for method in ("PUT", "PATCH"):
         path = dog.headers["Location"]
-        assert animals.request(method, path, json={"_cls": "Creature.Hound", "tricks": ["sit"]}).json[
+        assert animals.request(method, path, json={"_cls": "Creature.Greyhound", "tricks": ["sit"]}).json[
             "tricks"
         ] == ["sit"]
-        assert animals.request(method, path, json={"tricks": ["roll"]}).json["_cls"] == "Creature.Hound"
-        for other in ["Creature", "Creature.Hound.Whelp", "Human", None, 1]:
+        assert animals.request(method, path, json={"tricks": ["roll"]}).json["_cls"] == "Creature.Greyhound"
+        for other in ["Creature", "Creature.Greyhound.Whelp", "Human", None, 1]:
             answer = animals.request(method, path, json={"_cls": other, "name": "x"})
             assert (answer.status, answer.json["errors"][0]["field"]) == (400, "_cls")
-    assert type(Creature.objects.first()) is Hound
+    assert type(Creature.objects.first()) is Greyhound
 
 
 def test_cls_is_no_field_of_a_model_without_subclasses(database):

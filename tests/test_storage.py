@@ -22,7 +22,7 @@ from mongoengine import (
     ValidationError,
 )
 
-from hive import ModelHive, flatten, signals, storage
+from hive import ModelHive, flatten, refusals, signals
 from hive.testing import recorded, serve
 
 CLIENTS = 16
@@ -153,7 +153,7 @@ def at_once(work, count=CLIENTS):
 
 
 def assert_chain(changes, first, last):
-    """The changes of one field, in whatever order they were told, lead from `first` to `last`, each used once."""
+    """The changes of one field, in whatever order they were told, lead from `first` to `last`, each once."""
     left, value = list(changes), first
     while left:
         following = [change for change in left if change["from"] == value]
@@ -330,7 +330,9 @@ def test_updates_against_deletes_leave_either_a_whole_document_or_none(client):
         shared = Shared(count=1, notes={"whole": True}).save()
 
         def work(index, path=f"/shared/{shared.pk}"):
-            return client.delete(path).status if index == 7 else client.put(path, json={"count": index}).status
+            return (
+                client.delete(path).status if index == 7 else client.put(path, json={"count": index}).status
+            )
 
         statuses = at_once(work)
         assert statuses.pop(7) == 204
@@ -467,7 +469,9 @@ def test_of_sixteen_who_create_one_primary_key_one_wins(client):
     [({"holder": "Ann"}, ["holder"]), ({"row": 1, "number": 2}, ["row", "number"])],
     ids=["unique", "compound"],
 )
-def test_of_sixteen_who_take_one_unique_value_one_wins_and_the_others_are_told_the_field(client, body, fields):
+def test_of_sixteen_who_take_one_unique_value_one_wins_and_the_others_are_told_the_field(
+    client, body, fields
+):
     def work(index):
         other = {"row": index, "number": 9} if "holder" in body else {"holder": str(index)}
         return client.post("/seat", json=body | other)
@@ -530,7 +534,9 @@ def test_a_document_that_grows_too_large_is_413(client):
     shared = Shared(notes={str(index): "x" * 2**20 for index in range(15)}).save()
     path = f"/shared/{shared.pk}"
     body = {"notes": {"a": "x" * 1_000_000}}
-    statuses = [client.patch(path, json={"notes": {f"n{turn}": body["notes"]["a"]}}).status for turn in range(3)]
+    statuses = [
+        client.patch(path, json={"notes": {f"n{turn}": body["notes"]["a"]}}).status for turn in range(3)
+    ]
     assert statuses[-1] == 413
     assert len(Shared.objects.get().notes) < 18
 
@@ -554,7 +560,10 @@ def test_what_cannot_be_linked_is_not_created(mock_or_real, monkeypatch):
         friends = ListField(ReferenceField(Friend), max_length=1)
 
     holder = Small(friends=[Friend(name="first").save()]).save()
-    with serve(flatten([ModelHive.routes_for(Small), ModelHive.routes_for(Friend)])) as client, recorded() as heard:
+    with (
+        serve(flatten([ModelHive.routes_for(Small), ModelHive.routes_for(Friend)])) as client,
+        recorded() as heard,
+    ):
         assert client.post(f"/small/{holder.pk}/friends", json={"name": "second"}).status == 400
     assert [signal.name for signal in heard] == ["pre_create_instance", "pre_update_instance"]
     assert [friend.name for friend in Friend.objects] == ["first"]
@@ -582,7 +591,7 @@ def test_what_cannot_be_linked_in_time_is_not_created(mongodb_database, monkeypa
 def test_the_errors_of_clean_are_named_by_their_path():
     inner = ValidationError("inner", errors={"city": ValidationError("Too far.")})
     error = ValidationError("all", errors={"address": inner, "__all__": "Something else."})
-    assert storage.validation_errors(error) == [
+    assert refusals.validation_errors(error) == [
         {"field": "address.city", "message": "Too far."},
         {"field": "", "message": "Something else."},
     ]

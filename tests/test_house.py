@@ -1,0 +1,166 @@
+"""The house keeps its order: imports point down, and every signal is documented, sent and tested."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import hive.embedded
+import hive.errors
+import hive.testing
+from hive import signals
+
+ROOT = Path(hive.__file__).parents[1]
+MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / "hive").glob("*.py"))}
+ORDER = [
+    *("__init__", "testing", "routing"),
+    *("handlers", "exchange", "paths", "nested", "places", "decoding", "resource"),
+    *("payload", "query", "serializers", "encoding"),
+    *("storage", "refusals", "changes"),
+    *("fields", "containers", "untyped", "times", "numeric", "geo", "references", "scalars", "plain"),
+    *("values", "pool", "errors"),
+    *("signals", "receivers", "embedded"),
+]
+"""The modules of hive in the order in which they are read: each imports only from those after it."""
+LISTENED_TO = {"handlers", "exchange"}
+
+
+def imported(tree):
+    """The modules of hive that a module imports, with the node of each import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise AssertionError(f"a relative import, at line {node.lineno}")
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, *rest = name.split(".")
+            if package == "hive":
+                yield (rest[0] if rest and rest[0] in MODULES else "__init__"), node
+
+
+def test_every_module_has_its_place_in_the_order():
+    assert sorted(ORDER) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_down_only(name):
+    below = ORDER[ORDER.index(name) + 1 :]
+    assert {other for other, _ in imported(MODULES[name])} <= set(below)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_imported_inside_a_function(name):
+    functions = [
+        node for node in ast.walk(MODULES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    inside = [
+        node.lineno
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert inside == []
+
+
+def test_there_is_no_room_for_what_belongs_nowhere():
+    assert not {"utils", "util", "common", "helpers", "misc", "base"} & {*MODULES}
+
+
+def test_only_storage_and_its_like_know_the_driver():
+    allowed = {"storage", "refusals", "pool", "changes", "embedded"}
+    clients = {
+        name
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom | ast.Import)
+        for module in [getattr(node, "module", None) or node.names[0].name]
+        if module.split(".")[0] == "pymongo"
+    }
+    assert clients <= allowed
+
+
+# Signals
+
+
+def table_of_the_readme():
+    """The rows of the README's table of signals: name, arguments."""
+    rows = re.findall(r"^\| `(\w+)` \| `([\w, ]+)` \| .+ \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    return {name: tuple(arguments.split(", ")) for name, arguments in rows}
+
+
+def emitted():
+    """The names of the signals that the verbs and the exchange mention in their code."""
+    return {
+        node.attr
+        for name in LISTENED_TO
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "signals"
+    }
+
+
+def mentioned_in_tests():
+    """The signals that tests name in their code or in what they expect."""
+    texts = [
+        path.read_text() for path in (ROOT / "tests").glob("test_*.py") if path.name != Path(__file__).name
+    ]
+    return set(re.findall(r"\b(?:pre|post)_\w+\b|\breceiver_failed\b", "\n".join(texts)))
+
+
+@pytest.mark.parametrize("name", signals.core)
+def test_every_signal_has_a_docstring_an_emitter_a_row_in_the_readme_and_a_test(name):
+    signal = signals.core[name]
+    assert getattr(signals, name) is signal
+    assert signal.__doc__ != type(signal).__doc__
+    assert signal.__doc__.endswith((".", "``."))
+    assert name in emitted()
+    assert table_of_the_readme()[name] == signal.arguments
+    assert name in mentioned_in_tests()
+
+
+def test_the_readme_names_no_signal_that_there_is_not():
+    assert table_of_the_readme().keys() == set(signals.core)
+
+
+# Docstrings
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_a_docstring(name):
+    assert ast.get_docstring(MODULES[name])
+
+
+def is_documented(value):
+    return inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value)
+
+
+def exported():
+    """What users of hive see: names of the package, of the modules that they import, of their classes."""
+    found = {f"hive.{name}": getattr(hive, name) for name in hive.__all__}
+    for module in (hive.testing, hive.embedded, hive.signals, hive.errors):
+        own = {name: value for name, value in vars(module).items() if is_documented(value)}
+        found |= {
+            f"{module.__name__}.{name}": value
+            for name, value in own.items()
+            if getattr(value, "__module__", None) == module.__name__
+        }
+    for owner in (hive.ModelHive, hive.signals.Signal, hive.embedded.Server):
+        found |= {f"{owner.__name__}.{name}": getattr(owner, name) for name in vars(owner)}
+    return [
+        (name, value)
+        for name, value in found.items()
+        if not name.rpartition(".")[2].startswith("_") and is_documented(value)
+    ]
+
+
+@pytest.mark.parametrize(("name", "value"), exported(), ids=[name for name, _ in exported()])
+def test_everything_that_is_exported_has_a_docstring(name, value):
+    if inspect.isclass(value) and issubclass(value, hive.Problem):
+        assert value.sentence  # which says what a docstring would
+    else:
+        assert inspect.getdoc(value)
