@@ -7,8 +7,8 @@ import bson
 import mongoengine as me
 from bson.codec_options import CodecOptions
 
+from hive.codecs.references import key_in
 from hive.fields import EMBEDDED, REFERENCES
-from hive.references import key_in
 from hive.values import frozen
 
 Updated = dict[str, dict[str, Any]]

@@ -9,10 +9,10 @@ import mongoengine as me
 from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered
 
-from hive.containers import Embedded, Mapping
+from hive.codecs.codec import Codec, expect
+from hive.codecs.containers import Embedded, Mapping
 from hive.fields import codec
 from hive.plain import plain
-from hive.scalars import Codec, expect
 
 
 @dataclass(frozen=True)

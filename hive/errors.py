@@ -22,7 +22,7 @@ class FieldError(TypedDict):
 
 
 class Problem(HTTPError):
-    """An error with an answer of its own; a `tornado.web.HTTPError`, so that Tornado logs it as a warning.
+    """An error with an answer of its own, and a `tornado.web.HTTPError`.
 
     `detail` replaces the sentence of the class, `errors` says which fields are meant.
     """
@@ -34,7 +34,14 @@ class Problem(HTTPError):
     def __init__(self, detail: str | None = None, errors: Iterable[FieldError] = ()) -> None:
         self.detail = detail or self.sentence
         self.errors = list(errors)
-        super().__init__(self.status, "%s", self.detail)
+        super().__init__(self.status)  # without a message: Tornado's log has a line of the request anyway
+
+    def move(self, trail: Sequence[str]) -> None:
+        """Tell the errors as seen from the object to which `trail` leads; ``"*"`` is any index."""
+        self.errors = [error | {"field": beneath(error["field"], trail)} for error in self.errors]
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.detail}"
 
 
 class BadRequest(Problem):
@@ -50,12 +57,6 @@ class Invalid(BadRequest):
     def under(self, name: str | int) -> list[FieldError]:
         """The same errors, seen from the object that holds this one as `name`."""
         return [error | {"field": f"{name}.{error['field']}".removesuffix(".")} for error in self.errors]
-
-    def within(self, trail: Sequence[str]) -> "Invalid":
-        """The same errors, seen from the object in this one to which `trail` leads; ``"*"`` is any index."""
-        return Invalid(
-            self.detail, [error | {"field": beneath(error["field"], trail)} for error in self.errors]
-        )
 
 
 def beneath(field: str, trail: Sequence[str]) -> str:

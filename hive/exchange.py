@@ -10,9 +10,9 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from hive import errors, payload, pool, signals
 from hive.decoding import Decoding
-from hive.errors import ContentTooLarge, MethodNotAllowed, NotFound, Problem
+from hive.errors import ContentTooLarge, MethodNotAllowed, NotFound, Problem, UnsupportedMediaType
 from hive.paths import segments_of, walk
-from hive.places import Place, World
+from hive.places.place import Place, World
 from hive.plain import dumps
 from hive.resource import Resource, neighbour, path_of
 from hive.signals import Signal
@@ -90,8 +90,8 @@ class NotFoundHandler(ProblemHandler):
 class Exchange(ProblemHandler):
     """A request for a URL of one resource.
 
-    Receivers find in it, beside what Tornado offers: `instance`, the current document of a pre_update or
-    pre_delete signal; `values`, what the body sets, typed, by field name; `resource`; `request_id`.
+    Receivers find in it, beside what Tornado offers: `instance`, the document that the signal is about, as
+    far as there is one; `values`, what the body sets, typed, by field name; `resource`; `request_id`.
     """
 
     def initialize(self, resource: Resource) -> None:
@@ -101,9 +101,9 @@ class Exchange(ProblemHandler):
         self._body = bytearray()
 
     def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
-        """Send a signal to those who hear it; with `current` as ``handler.instance``."""
+        """Send a signal to those who hear it; ``handler.instance`` is `current`, or the `instance` it has."""
         if signal.has_receivers_for(sender):
-            yield Emission(signal, sender, arguments, current)
+            yield Emission(signal, sender, arguments, arguments.get("instance", current))
 
     async def deliver(self, emission: Emission) -> None:
         """Call the receivers, on the event loop. What a pre receiver raises ends the request."""
@@ -180,6 +180,8 @@ class Exchange(ProblemHandler):
     def body(self, form: Any, *more_types: str) -> dict[str, Any]:
         if len(self._body) > self.body_limit:
             raise self._too_large()
+        if "Content-Encoding" in self.request.headers:  # Tornado's decompress_request takes it away
+            raise UnsupportedMediaType("The body must not be compressed.")
         accepted = (payload.JSON, *more_types, payload.FORM)
         return payload.read(self.request.headers.get("Content-Type", ""), bytes(self._body), form, accepted)
 

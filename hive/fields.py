@@ -6,7 +6,8 @@ from typing import Any
 import mongoengine as me
 from mongoengine.base import BaseField
 
-from hive.containers import (
+from hive.codecs.codec import Codec
+from hive.codecs.containers import (
     Dictionary,
     Embedded,
     GenericEmbedded,
@@ -16,13 +17,13 @@ from hive.containers import (
     SortedItems,
     UntypedItems,
 )  # fmt: skip
-from hive.geo import Geometry, LegacyPoint
-from hive.numeric import Exact, FixedDecimal, Float, Integer, Number
+from hive.codecs.geo import Geometry, LegacyPoint
+from hive.codecs.numbers import Exact, FixedDecimal, Float, Integer, Number
+from hive.codecs.references import CachedReference, GenericReference, Reference
+from hive.codecs.scalars import Address, Boolean, Bytes, Choice, Id, Text, Uuid
+from hive.codecs.times import Day, ExactMoment, Moment
+from hive.codecs.untyped import Anything, Custom
 from hive.plain import plain
-from hive.references import CachedReference, GenericReference, Reference
-from hive.scalars import Address, Boolean, Bytes, Choice, Codec, Id, Text, Uuid
-from hive.times import Day, ExactMoment, Moment
-from hive.untyped import Anything, Custom
 
 REFERENCES = (
     me.ReferenceField, me.LazyReferenceField, me.CachedReferenceField,

@@ -11,9 +11,10 @@ from typing import Any
 from hive import payload, query, signals, storage
 from hive.errors import Forbidden, Invalid
 from hive.exchange import Exchange, Story, story
-from hive.nested import Embedded, Reference
-from hive.places import Collection, Holder, Place
-from hive.references import reference_to
+from hive.places.embedded import Embedded
+from hive.places.place import Holder, Place
+from hive.places.reference import Reference
+from hive.places.stored import Collection
 from hive.storage import Stored
 
 
@@ -83,7 +84,8 @@ class ModelHandler(Exchange):
         raw = target.raw
         self.values = {place.member.name: reference}
         yield from self._before_update(place, stored, stored.document)
-        change = storage.update(stored, place.holder.locate, partial(place.put_into, value=reference))
+        with place.telling():
+            change = storage.update(stored, place.holder.locate, partial(place.put_into, value=reference))
         yield from self._after_update(change.document, change.updated_fields)
         self.reply(200, target.encode(raw))
 
@@ -96,10 +98,8 @@ class ModelHandler(Exchange):
         stored = place.stored
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         yield from self._before_update(place, stored, stored.document)
-        instance, change = storage.create_in(
-            part, stored, place.holder.locate,
-            lambda owner, document: place.put_into(owner, reference_to(place.kind, document)),
-        )  # fmt: skip
+        with place.telling(resource):
+            instance, change = storage.create_in(part, stored, place.holder.locate, place.link)
         raw = storage.image_of(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         yield from self._after_update(change.document, change.updated_fields)
@@ -112,10 +112,8 @@ class ModelHandler(Exchange):
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         yield from self._before_update(place, stored, stored.document)
         instance = part.build()
-        try:
+        with place.telling():
             change = storage.update(stored, place.holder.locate, partial(place.put_into, value=instance))
-        except Invalid as problem:
-            raise problem.within(place.trail) from problem
         name, raw = place.name_of(instance, change.part), place.kind.to_mongo(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         yield from self._after_update(change.document, change.updated_fields)
@@ -142,10 +140,8 @@ class ModelHandler(Exchange):
         yield from self._before_update(place, stored, current)
         if isinstance(target, Embedded):
             yield from self._before_update(place, stored, stored.document)
-        try:
+        with target.telling():
             change = storage.update(stored, target.locate, part.apply)
-        except Invalid as problem:
-            raise problem.within(target.trail) from problem
         yield from self._after_update(change.part, change.part_updated_fields)
         if isinstance(target, Embedded):
             yield from self._after_update(change.document, change.updated_fields)
@@ -162,7 +158,8 @@ class ModelHandler(Exchange):
         yield from self.emit(signals.pre_delete_instance, type(instance), instance, arguments=place.arguments)
         if isinstance(place, Embedded):
             yield from self._before_update(place, stored, stored.document)
-            change = storage.update(stored, place.holder.locate, place.take_from)
+            with place.telling():
+                change = storage.update(stored, place.holder.locate, place.take_from)
         else:
             storage.delete(instance)
         self.set_status(204)
@@ -175,7 +172,8 @@ class ModelHandler(Exchange):
         stored = place.stored
         place.check_holds()
         yield from self._before_update(place, stored, stored.document)
-        change = storage.update(stored, place.holder.locate, place.take_from)
+        with place.telling():
+            change = storage.update(stored, place.holder.locate, place.take_from)
         self.set_status(204)
         yield from self._after_update(change.document, change.updated_fields)
 

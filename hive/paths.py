@@ -9,8 +9,10 @@ import mongoengine as me
 
 from hive.errors import NotFound
 from hive.fields import EMBEDDED, REFERENCES
-from hive.nested import Embedded, EmbeddedList, ListedEmbedded, ListedReference, Reference, References
-from hive.places import Collection, Holder, Place, World
+from hive.places.embedded import Embedded, EmbeddedList, ListedEmbedded
+from hive.places.place import Holder, Place, World
+from hive.places.reference import ListedReference, Reference, References
+from hive.places.stored import Collection
 
 MOST_SEGMENTS = 64
 

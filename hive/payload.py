@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qsl
 
-from hive.containers import Embedded, Items, Mapping
+from hive.codecs.containers import Embedded, Items, Mapping
 from hive.errors import BadRequest, Invalid, UnsupportedMediaType
 from hive.serializers import Serializer
 

@@ -25,8 +25,8 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 DEADLINE = 3.5
-"""Seconds that one story may spend in the pool, its waits for a thread included, and not its receivers. After
-it, MongoDB is not asked any more and the answer is 503: within 5 seconds, as pymongo may be half a one late."""
+"""Seconds that one story may spend in the pool: its waits for a thread count, its receivers do not. After it,
+MongoDB is not asked any more, and the answer is 503: within 5 seconds, for pymongo may be half a one late."""
 MOMENT = 1e-6
 """Seconds for those who are late: long enough to be no zero, which pymongo takes for no limit at all."""
 

@@ -68,6 +68,11 @@ class Resource:
         self.root = "/" + path_of(*f"{self.prefix}/{self.name}".split("/")[1:])
         """The path of the list, percent-encoded: ``/api/user``."""
 
+    def knows(self, field: str) -> bool:
+        """Whether clients know of a field, by dotted name; indexes in lists do not count."""
+        names = [name for name in field.split(".") if not name.isdigit()]
+        return not covered(".".join(names), self.serializer.visibility.hidden)
+
 
 class Keys:
     """How the documents of one model are named, in URLs and bodies: by primary key or lookup field."""

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+from hive.codecs.codec import expect
+from hive.codecs.untyped import Anything, key_of
 from hive.encoding import Encoder
 from hive.errors import FieldError, Invalid
 from hive.plain import as_json
-from hive.scalars import expect
-from hive.untyped import Anything, key_of
 from hive.values import Part, frozen
 
 
@@ -51,7 +51,7 @@ class Serializer(Encoder):
             if (name == "_cls" and self.polymorphic) or (self.own_dict and is_as_given(name, item)):
                 continue
             try:
-                self._check_settable(name, current)
+                self._check_settable(name, item, current)
                 values[name] = self._value(name, item, decoding, current)
             except Invalid as problem:
                 errors += [] if is_as_given(name, item) else problem.under(name)
@@ -65,8 +65,8 @@ class Serializer(Encoder):
         given = cache(lambda: {} if current is None else as_json(self.encode(current.to_mongo())))
         return lambda name, item: name in given() and frozen(given()[name]) == frozen(item)
 
-    def _check_settable(self, name: str, current: Any) -> None:
-        """`ValueError` if clients cannot set the field, of `current` or of a new document."""
+    def _check_settable(self, name: str, item: Any, current: Any) -> None:
+        """`ValueError` if clients cannot set the field to this, of `current` or of a new document."""
         member = self.members.get(name)
         if member is None:
             self._check_dynamic(name)
@@ -76,6 +76,7 @@ class Serializer(Encoder):
         if name == self.model._meta.get("id_field"):
             expect(self.model._fields[name].primary_key, "left to the server")  # mongoengine has added it
             expect(current is None, "what it is, for a document keeps its primary key")
+            expect(item != "", "something that a URL can name")
 
     def _check_dynamic(self, name: str) -> None:
         path = self.path + name

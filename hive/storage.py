@@ -42,7 +42,7 @@ def rows(resource: Any, handler: Any) -> Any:
 
 def first(queryset: Any, query: Mapping[str, Any]) -> dict[str, Any] | None:
     """The document that matches a filter compiled by hive, as MongoDB has it."""
-    return queryset.filter(__raw__=dict(query)).as_pymongo().first()  # type: ignore[no-any-return]
+    return next(iter(queryset.filter(__raw__=dict(query)).limit(1).as_pymongo()), None)
 
 
 def page(queryset: Any, skip: int, limit: int) -> list[dict[str, Any]]:

@@ -13,13 +13,28 @@ import hive.testing
 from hive import signals
 
 ROOT = Path(hive.__file__).parents[1]
-MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted((ROOT / "hive").glob("*.py"))}
+HIVE = ROOT / "hive"
+MODULES = {
+    ".".join(path.relative_to(HIVE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(HIVE.rglob("*.py"))
+}
 ORDER = [
     *("__init__", "testing", "routing"),
-    *("handlers", "exchange", "paths", "nested", "places", "decoding", "resource"),
+    *("handlers", "exchange", "paths"),
+    *(
+        "places.reference",
+        "places.embedded",
+        "places.field",
+        "places.stored",
+        "places.place",
+        "places.__init__",
+    ),
+    *("decoding", "resource"),
     *("payload", "query", "serializers", "encoding"),
     *("storage", "refusals", "changes"),
-    *("fields", "containers", "untyped", "times", "numeric", "geo", "references", "scalars", "plain"),
+    "fields",
+    *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
+    *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
     *("values", "pool", "errors"),
     *("signals", "receivers", "embedded"),
 ]
@@ -41,7 +56,8 @@ def imported(tree):
         for name in names:
             package, *rest = name.split(".")
             if package == "hive":
-                yield (rest[0] if rest and rest[0] in MODULES else "__init__"), node
+                paths = (".".join(rest[:length]) for length in range(len(rest), 0, -1))
+                yield next((path for path in paths if path in MODULES), "__init__"), node
 
 
 def test_every_module_has_its_place_in_the_order():
@@ -69,7 +85,9 @@ def test_nothing_is_imported_inside_a_function(name):
 
 
 def test_there_is_no_room_for_what_belongs_nowhere():
-    assert not {"utils", "util", "common", "helpers", "misc", "base"} & {*MODULES}
+    assert not {"utils", "util", "common", "helpers", "misc", "base"} & {
+        name.split(".")[-1] for name in MODULES
+    }
 
 
 def test_only_storage_and_its_like_know_the_driver():

@@ -1,12 +1,8 @@
-"""Places: what a URL can address. Here the documents that are stored for themselves, in `hive.nested` others.
+"""What all places have in common."""
 
-Collection    /user                the documents of a model
-Row           /user/ID             a stored document
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
 
 import mongoengine as me
@@ -14,14 +10,13 @@ from mongoengine.base import get_document
 
 from hive import storage
 from hive.decoding import Decoding
-from hive.errors import Invalid, NotFound
-from hive.resource import Keys, Resource
+from hive.errors import Invalid, Problem
+from hive.resource import Resource
 from hive.serializers import Serializer
 from hive.storage import Stored
 from hive.values import Part
 
 Raw = Mapping[str, Any]
-Find = Callable[[], Raw | None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,7 @@ class Place:
 
     verbs: ClassVar[tuple[str, ...]]
     many = False
+    trail: tuple[str, ...] = ()  # the names from the stored document to this place; "*" stands for an index
     model: Any = None  # the class of what is addressed; None where only the reference itself knows
 
     def __init__(self, world: World, resource: Resource, arguments: list[str]) -> None:
@@ -71,6 +67,17 @@ class Place:
     def permits(self, verb: str) -> bool:
         return verb in self.resource.methods
 
+    @contextmanager
+    def telling(self, *others: Resource) -> Iterator[None]:
+        """Say what is wrong with the stored document in names that clients know, as seen from this place."""
+        try:
+            yield
+        except Problem as problem:
+            for resource in (self.resource, *others):
+                problem.errors = [error for error in problem.errors if resource.knows(error["field"])]
+            problem.move(self.trail)
+            raise
+
     @property
     def form(self) -> Serializer | None:
         """What gives the texts of a posted form their types, where that is known beforehand."""
@@ -85,44 +92,10 @@ class Item(NamedTuple):
     hydrate: Callable[[Raw], Any]
 
 
-class Collection(Place):
-    verbs = ("GET", "POST")
-    many = True
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world, world.root, [world.root.name])
-        self.model = world.root.model
-
-    def row_named(self, name: str) -> "Row":
-        """The document with this ID."""
-
-        def find() -> Raw | None:
-            return by_name(self.world.rows(self.resource), self.resource.keys, name)
-
-        return Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
-
-    def page(self, skip: int, limit: int) -> list[Item]:
-        """Part of the list, as MongoDB has it."""
-        rows = storage.page(self.world.rows(self.resource), skip, limit)
-        return [
-            Item(raw, self.resource.serializer.encode, partial(storage.hydrate, self.model)) for raw in rows
-        ]
-
-
-def by_name(rows: Any, keys: Keys, name: str, among: list[Any] | None = None) -> Raw | None:
-    """The document that an ID in a URL names, `among` those with some primary keys or all.
-
-    A primary key goes before a lookup field.
-    """
-    found = (storage.first(rows, query) for query in keys.queries(name))
-    return next((raw for raw in found if raw is not None and (among is None or raw["_id"] in among)), None)
-
-
 class Holder(Place):
     """A place with fields: a stored document, or an embedded one."""
 
     writable: bool
-    trail: tuple[str, ...]  # the names from the stored document to this object; "*" stands for an index
 
     @property
     def stored(self) -> Stored:
@@ -170,44 +143,3 @@ class Holder(Place):
     def hydrate(self, raw: Raw) -> Any:
         """The mongoengine object for what MongoDB has."""
         raise NotImplementedError
-
-
-class Row(Holder):
-    """A stored document. `find` gives it from among the documents that exist for this request, or None."""
-
-    verbs = ("GET", "PUT", "PATCH", "DELETE")
-    writable = True
-    trail = ()
-
-    def __init__(
-        self, world: World, resource: Resource, arguments: list[str], find: Find, model: Any = None
-    ) -> None:
-        super().__init__(world, resource, arguments)
-        self.model = model or resource.model
-        self.find = find
-
-    @cached_property
-    def found(self) -> Raw | None:
-        return self.find()
-
-    @property
-    def raw(self) -> Raw:
-        if self.found is None:
-            raise NotFound
-        return self.found
-
-    @cached_property
-    def stored(self) -> Stored:
-        return Stored(self.hydrate(self.raw), self.raw, self.find)
-
-    def locate(self, document: Any) -> Any:
-        return document
-
-    def serializer_of(self, model: Any) -> Serializer:
-        return self.resource.serializer.of(model._class_name)
-
-    def encode(self, raw: Raw) -> dict[str, Any]:
-        return self.resource.serializer.encode(raw)
-
-    def hydrate(self, raw: Raw) -> Any:
-        return storage.hydrate(self.model, raw)

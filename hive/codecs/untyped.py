@@ -4,9 +4,9 @@ from typing import Any
 
 from mongoengine.base import BaseField
 
-from hive.numeric import Integer
+from hive.codecs.codec import Codec, Encode, expect, text_of
+from hive.codecs.numbers import Integer
 from hive.plain import plain
-from hive.scalars import Codec, Encode, expect, text_of
 from hive.values import Merge
 
 UNEXPECTED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)

@@ -7,8 +7,8 @@ from bson import DBRef
 from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered
 
+from hive.codecs.codec import Codec, expect, json_of
 from hive.plain import plain
-from hive.scalars import Codec, expect, json_of
 
 
 class Reference(Codec):

@@ -10,11 +10,11 @@ from typing import Any
 import mongoengine as me
 from mongoengine.base import get_document
 
+from hive.codecs.codec import Codec, expect, json_of
+from hive.codecs.references import GenericReference, registered
+from hive.codecs.untyped import Anything, key_of
 from hive.errors import Invalid
 from hive.plain import as_json, plain
-from hive.references import GenericReference, registered
-from hive.scalars import Codec, expect, json_of
-from hive.untyped import Anything, key_of
 from hive.values import Merge, Part, frozen, settle
 
 Held = Callable[[Any, Any], Any]

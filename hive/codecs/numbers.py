@@ -7,8 +7,8 @@ from typing import Any
 from bson import Decimal128
 from bson.decimal128 import create_decimal128_context
 
+from hive.codecs.codec import Codec, Encode, empty_is_null, expect, text_of
 from hive.plain import plain
-from hive.scalars import Codec, Encode, empty_is_null, expect, text_of
 
 INT64 = range(-(2**63), 2**63)
 

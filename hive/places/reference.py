@@ -1,10 +1,4 @@
-"""Places inside of documents.
-
-Embedded      /team/ID/address     an embedded document, one in a list too (/team/ID/projects/X)
-EmbeddedList  /team/ID/projects    a list of embedded documents
-Reference     /team/ID/captain     a reference, one in a list too (/team/ID/members/X); it leads to a Row
-References    /team/ID/members     a list of references
-"""
+"""Places that are references, or lists of them; through them, the documents there."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
@@ -14,142 +8,14 @@ import mongoengine as me
 from mongoengine.base import get_document
 
 from hive import storage
-from hive.decoding import Decoding
+from hive.codecs.references import key_in, reference_to, registered
 from hive.encoding import Member
 from hive.errors import Invalid, NotFound
-from hive.places import Holder, Item, Place, Raw, Row, by_name
-from hive.plain import plain
-from hive.references import key_in, registered
-from hive.resource import Resource, lookup_field
+from hive.places.field import Field
+from hive.places.place import Holder, Item, Raw
+from hive.places.stored import Row, by_name
+from hive.resource import Resource
 from hive.serializers import Serializer
-from hive.storage import Stored
-from hive.values import Part
-
-
-class Field(Place):
-    """A field of a holder that holds documents, or a list of them; `kind` is the field of one of them."""
-
-    def __init__(self, holder: Holder, member: Member, key: str | None = None) -> None:
-        segment = member.name if key is None else f"{member.name}/{key}"
-        super().__init__(holder.world, holder.resource, [*holder.arguments, segment])
-        self.holder, self.member, self.key = holder, member, key
-        self.trail = (*holder.trail, member.name)
-        self.writable = holder.writable and member.writable
-        self.kind = getattr(member.field, "field", None) or member.field
-        self.codec: Any = getattr(member.codec, "item", member.codec)
-        self.model = getattr(self.kind, "document_type", None)
-
-    @property
-    def stored(self) -> Stored:
-        return self.holder.stored
-
-    def permits(self, verb: str) -> bool:
-        return verb in self.resource.methods and (verb == "GET" or self.writable)
-
-    @property
-    def form(self) -> Serializer | None:
-        return getattr(self.codec, "serializer", None) if self.model else None
-
-    def new(self, body: dict[str, Any], decoding: Decoding) -> Part:
-        """The embedded document that a body describes. Raises `Invalid`."""
-        try:
-            return self.codec.decode(body, decoding)  # type: ignore[no-any-return]
-        except ValueError as error:
-            raise Invalid(errors=[{"field": "_cls", "message": str(error)}]) from None
-
-    def value_in(self, owner: Any) -> Any:
-        """What the field holds, without a query."""
-        return owner._data.get(self.member.name)
-
-    def items_in(self, owner: Any) -> list[Any]:
-        return list(self.value_in(owner) or [])
-
-    def put_into(self, owner: Any, value: Any) -> None:
-        """Set the field of its holder."""
-        setattr(owner, self.member.name, value)
-
-    def take_from(self, owner: Any) -> None:
-        """Empty the field of its holder."""
-        setattr(owner, self.member.name, None)
-
-
-class Embedded(Field, Holder):
-    verbs: ClassVar[tuple[str, ...]] = ("GET", "POST", "PUT", "PATCH", "DELETE")
-
-    def locate(self, document: Any) -> Any:
-        found = self.find_in(self.holder.locate(document))
-        if found is None:
-            raise NotFound
-        return found
-
-    def find_in(self, owner: Any) -> Any:
-        return self.value_in(owner)
-
-    @property
-    def raw(self) -> Raw:
-        return self.kind.to_mongo(self.current)  # type: ignore[no-any-return]
-
-    def decode(self, body: dict[str, Any], decoding: Decoding) -> Part:
-        if self.model is None and body.get("_cls") == self.current._class_name:
-            body = {name: item for name, item in body.items() if name != "_cls"}
-        return super().decode(body, decoding)
-
-    def serializer_of(self, model: Any) -> Serializer:
-        return self.codec.serializer_of(model)  # type: ignore[no-any-return]
-
-    def encode(self, raw: Raw) -> dict[str, Any]:
-        return self.codec.encode(raw)  # type: ignore[no-any-return]
-
-    def hydrate(self, raw: Raw) -> Any:
-        return self.kind.to_python(raw)
-
-    def name_of(self, value: Any, owner: Any) -> str | None:
-        """The segment that leads on to a value that was put into the field."""
-        return None
-
-
-class ListedEmbedded(Embedded):
-    verbs = ("GET", "PUT", "PATCH", "DELETE")
-
-    def __init__(self, holder: Holder, member: Member, key: str) -> None:
-        super().__init__(holder, member, key)
-        self.trail = (*self.trail, "*")
-
-    def find_in(self, owner: Any) -> Any:
-        items = self.items_in(owner)
-        return next((item for index, item in enumerate(items) if item_name(item, index) == self.key), None)
-
-    def take_from(self, owner: Any) -> None:
-        gone = self.find_in(owner)
-        setattr(owner, self.member.name, [item for item in self.items_in(owner) if item is not gone])
-
-
-class EmbeddedList(Field):
-    verbs = ("GET", "POST")
-    many = True
-
-    def __init__(self, holder: Holder, member: Member) -> None:
-        super().__init__(holder, member)
-        self.trail = (*self.trail, "*")
-
-    def page(self, skip: int, limit: int) -> list[Item]:
-        items = self.items_in(self.holder.current)[skip : skip + limit]
-        return [Item(self.kind.to_mongo(item), self.codec.encode, self.kind.to_python) for item in items]
-
-    def put_into(self, owner: Any, value: Any) -> None:
-        setattr(owner, self.member.name, [*self.items_in(owner), value])
-
-    def name_of(self, value: Any, owner: Any) -> str | None:
-        stored = self.member.field.to_mongo(self.items_in(owner))  # a sorted list has its own order
-        index = max(index for index, raw in enumerate(stored) if raw == self.kind.to_mongo(value))
-        return item_name(value, index)
-
-
-def item_name(item: Any, index: int) -> str:
-    """The name of an item of an embedded list: the value of its lookup field, or its index if it has none."""
-    lookup = lookup_field(type(item))
-    value = None if lookup is None else item._data.get(lookup)
-    return str(index) if value in (None, "") else str(plain(value))
 
 
 class Reference(Field):
@@ -157,6 +23,7 @@ class Reference(Field):
 
     def __init__(self, holder: Holder, member: Member, key: str | None = None) -> None:
         super().__init__(holder, member, key)
+        self.trail = ()  # what is below is in another document
         if self.model is not None and self.world.resource_of(self.model) is None:
             raise NotFound
 
@@ -207,6 +74,10 @@ class Reference(Field):
         """The document that a reference means."""
         model = self.class_of(reference)
         return self.row(model, lambda rows: storage.first(rows, {"_id": key_in(reference)}))
+
+    def link(self, owner: Any, document: Any) -> None:
+        """Set the reference to a document, or add one to the list."""
+        self.put_into(owner, reference_to(self.kind, document))
 
     def check_holds(self) -> None:
         """Raises `NotFound` where there is no reference to take away."""

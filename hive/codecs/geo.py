@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hive.scalars import Codec, expect, json_of
+from hive.codecs.codec import Codec, expect, json_of
 
 DEPTH = {"Point": 1, "LineString": 2, "MultiPoint": 2, "Polygon": 3, "MultiLineString": 3, "MultiPolygon": 4}
 

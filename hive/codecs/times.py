@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from hive.scalars import Codec, empty_is_null, expect
+from hive.codecs.codec import Codec, empty_is_null, expect
 
 
 class Moment(Codec):

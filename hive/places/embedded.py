@@ -1,0 +1,92 @@
+"""Places that are embedded documents, or lists of them."""
+
+from typing import Any, ClassVar
+
+from hive.decoding import Decoding
+from hive.encoding import Member
+from hive.errors import NotFound
+from hive.places.field import Field
+from hive.places.place import Holder, Item, Raw
+from hive.plain import plain
+from hive.resource import lookup_field
+from hive.serializers import Serializer
+from hive.values import Part
+
+
+class Embedded(Field, Holder):
+    verbs: ClassVar[tuple[str, ...]] = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+    def locate(self, document: Any) -> Any:
+        found = self.find_in(self.holder.locate(document))
+        if found is None:
+            raise NotFound
+        return found
+
+    def find_in(self, owner: Any) -> Any:
+        return self.value_in(owner)
+
+    @property
+    def raw(self) -> Raw:
+        return self.kind.to_mongo(self.current)  # type: ignore[no-any-return]
+
+    def decode(self, body: dict[str, Any], decoding: Decoding) -> Part:
+        if self.model is None and body.get("_cls") == self.current._class_name:
+            body = {name: item for name, item in body.items() if name != "_cls"}
+        return super().decode(body, decoding)
+
+    def serializer_of(self, model: Any) -> Serializer:
+        return self.codec.serializer_of(model)  # type: ignore[no-any-return]
+
+    def encode(self, raw: Raw) -> dict[str, Any]:
+        return self.codec.encode(raw)  # type: ignore[no-any-return]
+
+    def hydrate(self, raw: Raw) -> Any:
+        return self.kind.to_python(raw)
+
+    def name_of(self, value: Any, owner: Any) -> str | None:
+        """The segment that leads on to a value that was put into the field."""
+        return None
+
+
+class ListedEmbedded(Embedded):
+    verbs = ("GET", "PUT", "PATCH", "DELETE")
+
+    def __init__(self, holder: Holder, member: Member, key: str) -> None:
+        super().__init__(holder, member, key)
+        self.trail = (*self.trail, "*")
+
+    def find_in(self, owner: Any) -> Any:
+        items = self.items_in(owner)
+        return next((item for index, item in enumerate(items) if item_name(item, index) == self.key), None)
+
+    def take_from(self, owner: Any) -> None:
+        gone = self.find_in(owner)
+        setattr(owner, self.member.name, [item for item in self.items_in(owner) if item is not gone])
+
+
+class EmbeddedList(Field):
+    verbs = ("GET", "POST")
+    many = True
+
+    def __init__(self, holder: Holder, member: Member) -> None:
+        super().__init__(holder, member)
+        self.trail = (*self.trail, "*")
+
+    def page(self, skip: int, limit: int) -> list[Item]:
+        items = self.items_in(self.holder.current)[skip : skip + limit]
+        return [Item(self.kind.to_mongo(item), self.codec.encode, self.kind.to_python) for item in items]
+
+    def put_into(self, owner: Any, value: Any) -> None:
+        setattr(owner, self.member.name, [*self.items_in(owner), value])
+
+    def name_of(self, value: Any, owner: Any) -> str | None:
+        stored = self.member.field.to_mongo(self.items_in(owner))  # a sorted list has its own order
+        index = max(index for index, raw in enumerate(stored) if raw == self.kind.to_mongo(value))
+        return item_name(value, index)
+
+
+def item_name(item: Any, index: int) -> str:
+    """The name of an item of an embedded list: the value of its lookup field, or its index if it has none."""
+    lookup = lookup_field(type(item))
+    value = None if lookup is None else item._data.get(lookup)
+    return str(index) if value in (None, "") else str(plain(value))

@@ -1,0 +1,87 @@
+"""Places that are documents stored for themselves."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any
+
+from hive import storage
+from hive.errors import NotFound
+from hive.places.place import Holder, Item, Place, Raw, World
+from hive.resource import Keys, Resource
+from hive.serializers import Serializer
+from hive.storage import Stored
+
+Find = Callable[[], Raw | None]
+
+
+class Collection(Place):
+    verbs = ("GET", "POST")
+    many = True
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, world.root, [world.root.name])
+        self.model = world.root.model
+
+    def row_named(self, name: str) -> "Row":
+        """The document with this ID."""
+
+        def find() -> Raw | None:
+            return by_name(self.world.rows(self.resource), self.resource.keys, name)
+
+        return Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
+
+    def page(self, skip: int, limit: int) -> list[Item]:
+        """Part of the list, as MongoDB has it."""
+        rows = storage.page(self.world.rows(self.resource), skip, limit)
+        return [
+            Item(raw, self.resource.serializer.encode, partial(storage.hydrate, self.model)) for raw in rows
+        ]
+
+
+def by_name(rows: Any, keys: Keys, name: str, among: list[Any] | None = None) -> Raw | None:
+    """The document that an ID in a URL names, `among` those with some primary keys or all.
+
+    A primary key goes before a lookup field.
+    """
+    found = (storage.first(rows, query) for query in keys.queries(name))
+    return next((raw for raw in found if raw is not None and (among is None or raw["_id"] in among)), None)
+
+
+class Row(Holder):
+    """A stored document. `find` gives it from among the documents that exist for this request, or None."""
+
+    verbs = ("GET", "PUT", "PATCH", "DELETE")
+    writable = True
+
+    def __init__(
+        self, world: World, resource: Resource, arguments: list[str], find: Find, model: Any = None
+    ) -> None:
+        super().__init__(world, resource, arguments)
+        self.model = model or resource.model
+        self.find = find
+
+    @cached_property
+    def found(self) -> Raw | None:
+        return self.find()
+
+    @property
+    def raw(self) -> Raw:
+        if self.found is None:
+            raise NotFound
+        return self.found
+
+    @cached_property
+    def stored(self) -> Stored:
+        return Stored(self.hydrate(self.raw), self.raw, self.find)
+
+    def locate(self, document: Any) -> Any:
+        return document
+
+    def serializer_of(self, model: Any) -> Serializer:
+        return self.resource.serializer.of(model._class_name)
+
+    def encode(self, raw: Raw) -> dict[str, Any]:
+        return self.resource.serializer.encode(raw)
+
+    def hydrate(self, raw: Raw) -> Any:
+        return storage.hydrate(self.model, raw)
