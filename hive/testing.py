@@ -162,7 +162,7 @@ def mongomock_database() -> Iterator[Any]:
         "test", mongo_client_class=mongomock.MongoClient, uuidRepresentation="standard"
     )
     yield connection["test"]
-    mongoengine.disconnect()
+    disconnect()
 
 
 @pytest.fixture(scope="session")
@@ -183,4 +183,12 @@ def mongodb_database(mongodb_server: str) -> Iterator[Any]:
     connection = mongoengine.connect(name, host=mongodb_server, uuidRepresentation="standard")
     yield connection[name]
     connection.drop_database(name)
+    disconnect()
+
+
+def disconnect(models: type[Any] = mongoengine.Document) -> None:
+    """Close mongoengine's default connection. mongoengine forgets it for one class of each name, this for all."""
     mongoengine.disconnect()
+    for model in models.__subclasses__():
+        model._disconnect()
+        disconnect(model)

@@ -584,3 +584,18 @@ def test_path_over_what_is_no_document_is_404(api, path, verb):
     body = {} if verb in ("GET", "DELETE", "OPTIONS") else {"json": {"name": "x"}}
     refused(api.request(verb, f"{PATH}/{path}", **body), 404)
     refused(api.request(verb, f"{PATH}/{path}/x/y/z", **body), 404)
+
+
+def test_a_compressed_body_is_415(api):
+    headers = {**JSON, "Content-Encoding": "gzip"}
+    refused(api.post("/gadget", body=b"\x1f\x8b", headers=headers), 415)
+
+
+class Land(me.Document):
+    code = me.StringField(primary_key=True)
+
+
+def test_an_empty_primary_key_is_400_for_no_url_can_name_it(mongomock_database):
+    with serve(ModelHive.routes_for(Land)) as client:
+        refused(client.post("/land", json={"code": ""}))
+        assert client.get("/land").json == []

@@ -250,6 +250,15 @@ def test_pre_create_finds_typed_values_and_no_instance(client):
     ]
 
 
+def test_the_handler_has_the_instance_that_a_post_signal_is_about(client):
+    seen = []
+    with signals.post_create_instance.connected_to(
+        lambda _, instance, handler: seen.append(handler.instance is instance), Beast
+    ):
+        client.post("/beast", json={"name": "Rex"})
+    assert seen == [True]
+
+
 def test_pre_update_finds_the_current_document_and_the_new_values(client, world):
     seen = []
 

@@ -506,3 +506,44 @@ def test_reference_in_a_body_is_refused_where_there_is_no_telling_whose_scope_ho
     ])  # fmt: skip
     with serve(routes) as client:
         assert fields(Scoped(client).post("/holding", {"row": str(other.id)})) == ["row"]
+
+
+# What errors tell
+
+
+class Visa(me.EmbeddedDocument):
+    country = me.StringField()
+    stamp = me.StringField(required=True)
+
+
+class Passport(me.Document):
+    number = me.StringField(unique=True, sparse=True)
+    holder = me.StringField(required=True)
+    visas = me.ListField(me.EmbeddedDocumentField(Visa))
+
+
+def test_no_error_names_a_hidden_field(mongodb_database):
+    Passport(number="X1", holder="Ann").save()
+
+    def take(sender, document, **_):
+        document.number = "X1"
+
+    hidden = ["number", "visas.stamp"]
+    with serve(ModelHive.routes_for(Passport, hidden=hidden)) as client:
+        with me.signals.pre_save.connected_to(take, sender=Passport):
+            reply = client.post("/passport", json={"holder": "Bob"})
+        assert (reply.status, "errors" in reply.json) == (409, False)
+        reply = client.post("/passport", json={"holder": "Bob", "visas": [{"country": "BR"}]})
+        assert (reply.status, "errors" in reply.json) == (400, False)
+        key = client.get("/passport").json[0]["id"]
+        reply = client.post(f"/passport/{key}/visas", json={"country": "BR"})
+        assert (reply.status, "errors" in reply.json) == (400, False)
+
+
+def test_an_error_inside_of_what_is_addressed_is_told_as_seen_from_there(mongomock_database):
+    key = Passport(holder="Ann").save().pk
+    with serve(ModelHive.routes_for(Passport)) as client:
+        reply = client.post(f"/passport/{key}/visas", json={"country": "BR"})
+        assert reply.json["errors"] == [{"field": "stamp", "message": "Field is required"}]
+        reply = client.patch(f"/passport/{key}", json={"visas": [{"country": "BR"}]})
+        assert reply.json["errors"] == [{"field": "visas.0.stamp", "message": "Field is required"}]

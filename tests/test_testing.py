@@ -261,3 +261,19 @@ def test_a_server_that_is_named_is_used_and_left_alone(application, mongodb_serv
         """
     )
     application.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+# Classes of one name
+
+
+def model_named(name):
+    return type(name, (Document,), {"name": StringField()})
+
+
+NAMESAKES = [model_named("Namesake"), model_named("Namesake")]
+
+
+@pytest.mark.parametrize("turn", range(2))
+def test_two_models_of_one_name_both_lose_the_connection_of_the_test_before(turn, mongomock_database):
+    for model in NAMESAKES:
+        assert model._get_collection().database.client is mongomock_database.client
