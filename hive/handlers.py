@@ -69,7 +69,8 @@ class ModelHandler(Exchange):
         part = self.resource.serializer.decode(body, self.decoding())
         self.values = dict(part.values)
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
-        instance = storage.create(part)
+        with place.telling():
+            instance = storage.create(part)
         raw = storage.image_of(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         self.created(self.resource.serializer.encode(raw), self.resource.keys.name_of(raw), in_list=True)

@@ -155,14 +155,33 @@ def recorder(signal: Any, heard: list[Heard]) -> Any:
     return record
 
 
+@contextmanager
+def connected(name: str, **how: Any) -> Iterator[Any]:
+    """mongoengine's default connection, to the database `name`, while the block runs; gives that database.
+
+    `how` are arguments of `mongoengine.connect`. Afterwards no model is bound to that database any more.
+    """
+    client = mongoengine.connect(name, uuidRepresentation="standard", **how)
+    try:
+        yield client[name]
+    finally:
+        mongoengine.disconnect()
+        for model in subclasses(mongoengine.Document):  # mongoengine forgets one of two of the same name
+            model._disconnect()
+
+
+def subclasses(parent: type) -> Iterator[Any]:
+    """All classes below `parent`."""
+    for child in parent.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
 @pytest.fixture
 def mongomock_database() -> Iterator[Any]:
     """mongoengine's default connection, on an empty MongoDB in memory; for one test."""
-    connection = mongoengine.connect(
-        "test", mongo_client_class=mongomock.MongoClient, uuidRepresentation="standard"
-    )
-    yield connection["test"]
-    disconnect()
+    with connected("test", mongo_client_class=mongomock.MongoClient) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")
@@ -179,16 +198,6 @@ def mongodb_server() -> Iterator[str]:
 @pytest.fixture
 def mongodb_database(mongodb_server: str) -> Iterator[Any]:
     """mongoengine's default connection, on an empty database of a real server; for one test."""
-    name = f"hive-{uuid.uuid4().hex[:12]}"
-    connection = mongoengine.connect(name, host=mongodb_server, uuidRepresentation="standard")
-    yield connection[name]
-    connection.drop_database(name)
-    disconnect()
-
-
-def disconnect(models: type[Any] = mongoengine.Document) -> None:
-    """Close mongoengine's default connection. mongoengine forgets it for one class of each name, this for all."""
-    mongoengine.disconnect()
-    for model in models.__subclasses__():
-        model._disconnect()
-        disconnect(model)
+    with connected(f"hive-{uuid.uuid4().hex[:12]}", host=mongodb_server) as database:
+        yield database
+        database.client.drop_database(database.name)

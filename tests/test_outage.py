@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import mongoengine
 import pymongo
@@ -21,7 +22,7 @@ from mongoengine import (
 
 from hive import ModelHive, flatten, signals
 from hive.embedded import Server
-from hive.testing import recorded, serve
+from hive.testing import connected, recorded, serve
 
 SECONDS = 5
 
@@ -56,11 +57,12 @@ def server(tmp_path):
 
 @pytest.fixture
 def client(server):
-    mongoengine.connect(f"hive-{uuid.uuid4().hex[:12]}", host=server.uri, uuidRepresentation="standard")
-    with serve(ROUTES) as client:
-        yield client
-    with pymongo.timeout(0.1):  # which the driver otherwise takes to say goodbye to a server that is gone
-        mongoengine.disconnect()
+    with ExitStack() as stack:
+        stack.enter_context(connected(f"hive-{uuid.uuid4().hex[:12]}", host=server.uri))
+        yield stack.enter_context(serve(ROUTES))
+        stack.enter_context(
+            pymongo.timeout(0.1)
+        )  # or the driver looks for the server to say goodbye, half a minute
 
 
 @pytest.fixture

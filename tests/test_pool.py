@@ -8,7 +8,6 @@ import time
 import uuid
 from contextlib import suppress
 
-import mongoengine
 import pymongo.monitoring
 import pytest
 from mongoengine import (
@@ -29,7 +28,7 @@ from tornado.web import RequestHandler
 from hive import ModelHive, flatten, pool, signals
 from hive.embedded import Server
 from hive.errors import Unavailable
-from hive.testing import serve
+from hive.testing import connected, serve
 
 threads = set()
 
@@ -138,12 +137,9 @@ def slowable():
 @pytest.fixture
 def connection(slowable):
     name = f"hive-{uuid.uuid4().hex[:12]}"
-    client = mongoengine.connect(
-        name, host=slowable.uri, uuidRepresentation="standard", event_listeners=[Commands()]
-    )
-    yield client
-    fail_point(client, mode="off")
-    mongoengine.disconnect()
+    with connected(name, host=slowable.uri, event_listeners=[Commands()]) as database:
+        yield database.client
+        fail_point(database.client, mode="off")
 
 
 def fail_point(client, mode, **data):

@@ -1,8 +1,8 @@
 """What all codecs have in common.
 
 `encode` takes a BSON value as pymongo returns it, and gives what orjson writes. `decode` takes a JSON value
-and gives the typed Python value that the mongoengine field takes. `parse` takes the text of a form or of a URL
-and gives the JSON value meant by it. The last two raise `ValueError` with a sentence for the client.
+and gives the typed Python value that the mongoengine field takes. `parse` takes the text of a form or
+a URL and gives the JSON value meant by it. The last two raise `ValueError` with a sentence for the client.
 """
 
 from collections.abc import Callable
