@@ -2,7 +2,7 @@
 
     python -m benchmarks.requests [--requests 2000] [--rounds 3]
 
-All run on the same MongoDB (`MONGODB_URI`, or an embedded one in memory), in processes of their own, one after
+All run on one MongoDB (`MONGODB_URI`, or an embedded one in memory), in processes of their own, one after
 the other in every round, under 16 connections. Printed are the medians over the rounds, and hive's ratio to:
 
 - mongoengine: documents in a `ThreadPoolExecutor`, `to_mongo()`, `save()` and orjson, no signals.

@@ -170,7 +170,7 @@ def connected(name: str, **how: Any) -> Iterator[Any]:
             model._disconnect()
 
 
-def subclasses(parent: type) -> Iterator[Any]:
+def subclasses(parent: Any) -> Iterator[Any]:
     """All classes below `parent`."""
     for child in parent.__subclasses__():
         yield child
