@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from random import random
 from typing import Any
 
@@ -20,8 +21,8 @@ from hive.values import Part
 Locate = Callable[[Any], Any]
 Link = Callable[[Any, Any], None]
 
-ATTEMPTS = 100
-"""How often an update is tried against others who change the same fields; after it, 409."""
+PATIENCE = 2.5
+"""Seconds in which an update is tried against others who change the same fields; after it, 409."""
 INDEX_CONFLICT = 86
 SECONDS_TO_UNDO = 0.5
 """How long the deletion of what could not be linked may take, after the time of the request itself."""
@@ -170,7 +171,8 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Chang
     document is loaded again and everything done anew, so that each ``from`` is what this very write replaced.
     """
     open_collection(type(stored.document))
-    for attempt in range(ATTEMPTS):
+    start = time.monotonic()
+    for attempt in count():  # noqa: RET503 - it has no end
         document, options = stored.document, options_of(stored.document)
         before = image(document, options)
         part = locate(document)
@@ -179,14 +181,15 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Chang
         try:
             with answering(type(document)):
                 document.save(save_condition=Unchanged(stored))
-        except SaveConditionError:
+        except SaveConditionError as error:
+            if time.monotonic() - start > PATIENCE:
+                raise Conflict("Too many others are changing this document.") from error
             time.sleep(random() * 0.002 * min(attempt, 10))  # noqa: S311 - so that rivals do not meet again
             stored.reload()
         else:
             raw = image(part, options)
             whole = difference(type(document), before, image(document, options))
             return Change(document, whole, part, difference(type(part), part_before, raw), raw)
-    raise Conflict("Too many others are changing this document.")
 
 
 class Unchanged(Mapping[str, Any]):

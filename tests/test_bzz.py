@@ -1,5 +1,6 @@
 """The first example of bzz, as its users test it: with pytest-tornado."""
 
+import asyncio
 from urllib.parse import urlencode
 
 import pytest
@@ -18,6 +19,16 @@ FORM = {
 class User(Document):
     __collection__ = "GettingStartedUser"
     name = StringField()
+
+
+@pytest.fixture(autouse=True)
+def loop_before():
+    """The event loop that pytest-tornado finds and sets again: it would make one, and not close it."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture

@@ -57,12 +57,11 @@ def server(tmp_path):
 
 @pytest.fixture
 def client(server):
-    with ExitStack() as stack:
-        stack.enter_context(connected(f"hive-{uuid.uuid4().hex[:12]}", host=server.uri))
-        yield stack.enter_context(serve(ROUTES))
-        stack.enter_context(
-            pymongo.timeout(0.1)
-        )  # or the driver looks for the server to say goodbye, half a minute
+    stack = ExitStack()
+    stack.enter_context(connected(f"hive-{uuid.uuid4().hex[:12]}", host=server.uri))
+    yield stack.enter_context(serve(ROUTES))
+    with pymongo.timeout(0.1):  # the driver says goodbye to the server, which may be gone, for half a minute
+        stack.close()
 
 
 @pytest.fixture
