@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
 from random import random
 from typing import Any
 
@@ -171,8 +170,8 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Chang
     document is loaded again and everything done anew, so that each ``from`` is what this very write replaced.
     """
     open_collection(type(stored.document))
-    start = time.monotonic()
-    for attempt in count():  # noqa: RET503 - it has no end
+    end, pause = time.monotonic() + PATIENCE, 0.002
+    while time.monotonic() < end:
         document, options = stored.document, options_of(stored.document)
         before = image(document, options)
         part = locate(document)
@@ -181,15 +180,15 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Chang
         try:
             with answering(type(document)):
                 document.save(save_condition=Unchanged(stored))
-        except SaveConditionError as error:
-            if time.monotonic() - start > PATIENCE:
-                raise Conflict("Too many others are changing this document.") from error
-            time.sleep(random() * 0.002 * min(attempt, 10))  # noqa: S311 - so that rivals do not meet again
+        except SaveConditionError:
+            time.sleep(random() * pause)  # noqa: S311 - so that rivals do not meet again
+            pause = min(pause * 1.5, 0.02)
             stored.reload()
         else:
             raw = image(part, options)
             whole = difference(type(document), before, image(document, options))
             return Change(document, whole, part, difference(type(part), part_before, raw), raw)
+    raise Conflict("Too many others are changing this document.")
 
 
 class Unchanged(Mapping[str, Any]):
