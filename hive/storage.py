@@ -1,6 +1,7 @@
 """The only module that talks to MongoDB; whatever calls it runs in the pool of threads (`hive.pool`)."""
 
 import contextvars
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +27,11 @@ INDEX_CONFLICT = 86
 SECONDS_TO_UNDO = 0.5
 """How long the deletion of what could not be linked may take, after the time of the request itself."""
 
+COURTESY = 1.0
+"""Seconds that an update waits for others of this process that are at the same document."""
+
 _opened: dict[Any, Any] = {}
+_turns = tuple(threading.RLock() for _ in range(1024))
 
 
 # Reading
@@ -170,25 +175,40 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Chang
     document is loaded again and everything done anew, so that each ``from`` is what this very write replaced.
     """
     open_collection(type(stored.document))
-    end, pause = time.monotonic() + PATIENCE, 0.002
-    while time.monotonic() < end:
-        document, options = stored.document, options_of(stored.document)
-        before = image(document, options)
-        part = locate(document)
-        part_before = image(part, options)
-        edit(part)
-        try:
-            with answering(type(document)):
-                document.save(save_condition=Unchanged(stored))
-        except SaveConditionError:
-            time.sleep(random() * pause)  # noqa: S311 - so that rivals do not meet again
-            pause = min(pause * 1.5, 0.02)
-            stored.reload()
-        else:
-            raw = image(part, options)
-            whole = difference(type(document), before, image(document, options))
-            return Change(document, whole, part, difference(type(part), part_before, raw), raw)
+    with turn(stored.document):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            document, options = stored.document, options_of(stored.document)
+            before = image(document, options)
+            part = locate(document)
+            part_before = image(part, options)
+            edit(part)
+            try:
+                with answering(type(document)):
+                    document.save(save_condition=Unchanged(stored))
+            except SaveConditionError:
+                time.sleep(random() * 0.01)  # noqa: S311 - so that rivals do not meet again
+                stored.reload()
+            else:
+                raw = image(part, options)
+                whole = difference(type(document), before, image(document, options))
+                return Change(document, whole, part, difference(type(part), part_before, raw), raw)
     raise Conflict("Too many others are changing this document.")
+
+
+@contextmanager
+def turn(document: Any) -> Iterator[None]:
+    """Let the updates of one document in this process go one after another, so that they do not lose races.
+
+    It is a courtesy: what keeps them from overwriting each other is the condition of the write.
+    """
+    lock = _turns[hash((document._get_collection_name(), str(document.pk))) % len(_turns)]
+    taken = lock.acquire(timeout=COURTESY)
+    try:
+        yield
+    finally:
+        if taken:
+            lock.release()
 
 
 class Unchanged(Mapping[str, Any]):
