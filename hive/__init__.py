@@ -1,9 +1,19 @@
 """hive turns mongoengine documents into a REST API for Tornado, and sends signals around every HTTP verb."""
 
-from hive import signals
+from hive import plugins, signals
+from hive.current import context
 from hive.errors import Problem
-from hive.exchange import NotFoundHandler
 from hive.handlers import ModelHandler
 from hive.routing import ModelHive, flatten
+from hive.serving import NotFoundHandler
 
-__all__ = ["ModelHandler", "ModelHive", "NotFoundHandler", "Problem", "flatten", "signals"]
+__all__ = [
+    "ModelHandler",
+    "ModelHive",
+    "NotFoundHandler",
+    "Problem",
+    "context",
+    "flatten",
+    "plugins",
+    "signals",
+]

@@ -1,23 +1,20 @@
 """One exchange over HTTP: a body in, an answer out, and the signals between."""
 
-import logging
-import uuid
 from collections.abc import Callable, Coroutine, Generator
-from functools import cached_property, partial, wraps
+from functools import partial, wraps
 from typing import Any, NamedTuple, TypeVar
 
-from tornado.web import HTTPError, RequestHandler, stream_request_body
+from tornado.web import stream_request_body
 
-from hive import errors, payload, pool, signals
+from hive import payload, pool
 from hive.decoding import Decoding
-from hive.errors import ContentTooLarge, MethodNotAllowed, NotFound, Problem, UnsupportedMediaType
+from hive.errors import ContentTooLarge, MethodNotAllowed, UnsupportedMediaType
 from hive.paths import segments_of, walk
 from hive.places.place import Place, World
 from hive.plain import dumps
 from hive.resource import Resource, neighbour, path_of
+from hive.serving import ProblemHandler
 from hive.signals import Signal
-
-logger = logging.getLogger("hive")
 
 BODY_LIMIT = 2**20
 """Bytes of a body at most, unless the application's setting `hive_body_limit` says otherwise."""
@@ -43,47 +40,10 @@ def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]
 
     @wraps(verb)
     async def run(self: X) -> None:
+        self._has_arrived = True
         await pool.run(verb(self), self.deliver)
 
     return run
-
-
-class ProblemHandler(RequestHandler):
-    """Answers every error as ``application/problem+json`` (RFC 9457), with no word on its inside."""
-
-    @cached_property
-    def request_id(self) -> str:
-        """Names this request in the log and in the answer to a bug."""
-        return uuid.uuid4().hex
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        detail, fields, members = errors.sentence_of(status_code), [], {}
-        if isinstance(error, Problem):
-            detail, fields = error.detail, error.errors
-            for name, value in error.extra_headers.items():
-                self.set_header(name, value)
-        elif isinstance(error, HTTPError):
-            detail = error.reason or detail
-        if status_code == 500:
-            members = {"request_id": self.request_id}
-        self.set_header("Content-Type", errors.CONTENT_TYPE)
-        self.finish(errors.body(status_code, detail, fields, **members))
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if isinstance(value, HTTPError):
-            super().log_exception(typ, value, tb)
-        else:
-            logger.error(
-                "%s in request %s", self._request_summary(), self.request_id, exc_info=(typ, value, tb)
-            )
-
-
-class NotFoundHandler(ProblemHandler):
-    """For `Application(default_handler_class=...)`: 404 as a problem, like hive's own."""
-
-    def prepare(self) -> None:
-        raise NotFound
 
 
 @stream_request_body
@@ -99,6 +59,7 @@ class Exchange(ProblemHandler):
         self.instance: Any = None
         self.values: dict[str, Any] = {}
         self._body = bytearray()
+        self._has_arrived = False
 
     def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
         """Send a signal to those who hear it; ``handler.instance`` is `current`, or the `instance` it has."""
@@ -110,20 +71,8 @@ class Exchange(ProblemHandler):
         signal, sender, arguments, self.instance = emission
         if signal.name.startswith("pre_"):
             await signal.send_async(sender, handler=self, **arguments)
-            return
-        for receiver, response in await signal.send_robust_async(sender, handler=self, **arguments):
-            if isinstance(response, Exception):
-                await self._receiver_failed(signal, sender, receiver, response)
-
-    async def _receiver_failed(self, signal: Signal, sender: Any, receiver: Any, error: Exception) -> None:
-        self._log_failure(receiver, signal, error)
-        failure = {"signal": signal, "receiver": receiver, "error": error, "handler": self}
-        for other, response in await signals.receiver_failed.send_robust_async(sender, **failure):
-            if isinstance(response, Exception):
-                self._log_failure(other, signals.receiver_failed, response)
-
-    def _log_failure(self, receiver: Any, signal: Signal, error: Exception) -> None:
-        logger.error("%r failed on %s in request %s", receiver, signal.name, self.request_id, exc_info=error)
+        else:
+            await self.tell(signal, sender, **arguments)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:  # where Tornado itself refuses a method that it does not know
@@ -160,15 +109,21 @@ class Exchange(ProblemHandler):
             self.set_header("X-Created-Id", path_of(name))
         self.reply(201, value)
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Refuse a large body before it is sent, if the client waits for that or would not end soon.
 
         Any other is read to its end and dropped: a client sees no answer while it is sending.
         """
+        await super().prepare()
         length = self.request.headers.get("Content-Length", "0")
         most = self.body_limit if "Expect" in self.request.headers else max(self.body_limit, MOST_DROPPED)
         if length.isascii() and length.isdigit() and int(length[:20]) > most:
             raise self._too_large()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if not self._has_arrived:
+            self.ended(None)
 
     def data_received(self, chunk: bytes) -> None:
         if len(self._body) <= self.body_limit:

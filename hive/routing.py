@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from tornado.routing import URLSpec
 
+from hive import signals
 from hive.handlers import ModelHandler
 from hive.resource import METHODS, Resource, Scope
 
@@ -56,7 +57,9 @@ class ModelHive:
             scope=scope,
             put=put,
         )
-        return [URLSpec(pattern_of(resource.root) + "(?:/.*)?", ModelHandler, {"resource": resource})]
+        routes = [URLSpec(pattern_of(resource.root) + "(?:/.*)?", ModelHandler, {"resource": resource})]
+        signals.routes_registered.send(resource.model, routes=routes)
+        return routes
 
 
 def pattern_of(path: str) -> str:

@@ -25,7 +25,7 @@ from tornado.web import Application
 
 from hive import signals
 from hive.embedded import Server
-from hive.exchange import NotFoundHandler
+from hive.serving import ENDING, NotFoundHandler
 from hive.signals import Signal
 
 
@@ -92,13 +92,18 @@ class Client:
 
 
 @contextmanager
-def serve(routes: list[Any], **settings: Any) -> Iterator[Client]:
-    """Serve routes on a free port of 127.0.0.1, in a thread with its own event loop, while the block runs.
+def serve(what: list[Any] | Application, **settings: Any) -> Iterator[Client]:
+    """Serve routes, or an application, on a free port of 127.0.0.1 while the block runs.
 
-    `settings` are those of the `Application`. Requests that are served when the block ends have 10 seconds to
-    end, tasks that the application has started are cancelled.
+    It has a thread with an event loop of its own. `settings` are those of the `Application` that is made for
+    routes. Requests that are served when the block ends have 10 seconds to end, with the receivers of
+    `request_finished`; tasks that the application has started are cancelled.
     """
-    server = HTTPServer(Application(routes, **{"default_handler_class": NotFoundHandler} | settings))
+    if isinstance(what, Application):
+        application = what
+    else:
+        application = Application(what, **{"default_handler_class": NotFoundHandler} | settings)
+    server = HTTPServer(application)
     sockets = bind_sockets(0, "127.0.0.1")
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
@@ -109,6 +114,8 @@ def serve(routes: list[Any], **settings: Any) -> Iterator[Client]:
         server.stop()
         serving = [task for task in asyncio.all_tasks() if is_serving(task)]
         await asyncio.wait([asyncio.create_task(server.close_all_connections()), *serving], timeout=10)
+        if ENDING:
+            await asyncio.wait(ENDING, timeout=10)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -138,10 +145,10 @@ class Heard(NamedTuple):
 
 @contextmanager
 def recorded(*only: Signal) -> Iterator[list[Heard]]:
-    """What is sent while the block runs, in order: by these signals, or by all of hive's."""
+    """What is sent while the block runs, in order: by these signals, or by `signals.LIFECYCLE`."""
     heard: list[Heard] = []
     with ExitStack() as stack:
-        for signal in only or signals.core.values():
+        for signal in only or signals.LIFECYCLE:
             stack.enter_context(signal.connected_to(recorder(signal, heard)))
         yield heard
 

@@ -116,7 +116,6 @@ def test_functions_are_referenced_weakly(signal, calls):
     send(signal)
     assert calls == []
     assert not signal.has_receivers_for(Dog)
-    assert not signal._taken
 
 
 def test_bound_methods_live_as_long_as_their_object(signal, calls):
@@ -456,7 +455,6 @@ def test_who_requires_what_the_signal_does_not_have_is_refused_with_what_it_has(
     for word in [*words, "changed", "sender, instance, handler"]:
         assert word in str(refusal.value)
     assert not signal.receivers
-    assert not signal._taken
 
 
 def test_what_is_not_callable_is_refused(signal):

@@ -1,0 +1,127 @@
+"""What every handler of hive does: name its request, tell of its start and its end, answer errors."""
+
+import asyncio
+import logging
+import re
+import socket
+import uuid
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from tornado.web import HTTPError, RequestHandler
+
+from hive import errors, signals
+from hive.current import Current, context
+from hive.dispatcher import Signal
+from hive.errors import NotFound, Problem
+
+logger = logging.getLogger("hive")
+
+TRUSTED = "hive_trusted_clients"
+"""The setting of the application that lists the addresses and networks whose ``X-Request-ID`` is taken."""
+REQUEST_ID = re.compile(r"[!-~]{1,128}")
+"""Visible ASCII, which can break neither a header nor a line of the log."""
+ENDING: set[asyncio.Task[None]] = set()
+"""Requests whose end is being told: asyncio itself keeps no reference to its tasks."""
+
+
+class ProblemHandler(RequestHandler):
+    """Answers every error as ``application/problem+json`` (RFC 9457), with no word on its inside.
+
+    It sends `request_started` and `request_finished`; in between, `hive.context` knows the request.
+    """
+
+    _is_open = False
+
+    request: Any  # Tornado's own type does not know the connection
+
+    @cached_property
+    def request_id(self) -> str:
+        """Names this request in the log and in its answer: as a trusted client says, or anew."""
+        told: str = self.request.headers.get("X-Request-ID", "")
+        if REQUEST_ID.fullmatch(told) and self._is_trusted():
+            return told
+        return uuid.uuid4().hex
+
+    def _is_trusted(self) -> bool:
+        try:
+            return is_trusted(self.request.connection.context, tuple(self.settings.get(TRUSTED, ())))
+        except ValueError as error:
+            logger.error("The setting %s is not understood: %s", TRUSTED, error)  # noqa: TRY400 - no bug
+            return False
+
+    def set_default_headers(self) -> None:
+        self.set_header("X-Request-ID", self.request_id)
+
+    async def prepare(self) -> None:
+        context.set(Current(self))
+        self._is_open = True
+        await self.tell(signals.request_started, self.application)
+
+    def on_finish(self) -> None:
+        self.ended(self.get_status())
+
+    def ended(self, status: int | None) -> None:
+        """Send `request_finished`, once; `status` is None where the client went away before its answer."""
+        if self._is_open and signals.request_finished.receivers:
+            ENDING.add(task := asyncio.create_task(self._tell_end(status)))
+            task.add_done_callback(ENDING.discard)
+        self._is_open = False
+
+    async def _tell_end(self, status: int | None) -> None:
+        context.set(Current(self))
+        await self.tell(signals.request_finished, self.application, status=status)
+
+    async def tell(self, signal: Signal, sender: Any, **arguments: Any) -> None:
+        """Call the receivers, whose exceptions do not count here but are told by `receiver_failed`."""
+        for receiver, response in await signal.send_robust_async(sender, handler=self, **arguments):
+            if isinstance(response, Exception):
+                failure = {"signal": signal, "receiver": receiver, "error": response, "handler": self}
+                await signals.receiver_failed.send_robust_async(sender, **failure)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        detail, fields, members = errors.sentence_of(status_code), [], {}
+        if isinstance(error, Problem):
+            detail, fields = error.detail, error.errors
+            for name, value in error.extra_headers.items():
+                self.set_header(name, value)
+        elif isinstance(error, HTTPError):
+            detail = error.reason or detail
+        if status_code == 500:
+            members = {"request_id": self.request_id}
+        self.set_header("Content-Type", errors.CONTENT_TYPE)
+        self.finish(errors.body(status_code, detail, fields, **members))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if isinstance(value, HTTPError):
+            super().log_exception(typ, value, tb)
+        else:
+            logger.error("%s", self._request_summary(), exc_info=(typ, value, tb))
+
+
+class NotFoundHandler(ProblemHandler):
+    """For `Application(default_handler_class=...)`: 404 as a problem, like hive's own."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        raise NotFound
+
+
+def is_trusted(connection: Any, names: tuple[str, ...]) -> bool:
+    """Whether a connection comes from one of the networks; "unix" stands for all Unix sockets.
+
+    It is the address of the connection that counts, whatever ``X-Forwarded-For`` says. Raises `ValueError`.
+    """
+    networks = networks_of(names)
+    if connection.address_family not in (socket.AF_INET, socket.AF_INET6):
+        return "unix" in names
+    address = ip_address(connection.address[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in networks)
+
+
+@lru_cache
+def networks_of(names: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(name, strict=False) for name in names if name != "unix"]
