@@ -40,7 +40,7 @@ def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]
 
     @wraps(verb)
     async def run(self: X) -> None:
-        self._has_arrived = True
+        await self.start()
         await pool.run(verb(self), self.deliver)
 
     return run
@@ -59,7 +59,6 @@ class Exchange(ProblemHandler):
         self.instance: Any = None
         self.values: dict[str, Any] = {}
         self._body = bytearray()
-        self._has_arrived = False
 
     def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
         """Send a signal to those who hear it; ``handler.instance`` is `current`, or the `instance` it has."""
@@ -109,21 +108,16 @@ class Exchange(ProblemHandler):
             self.set_header("X-Created-Id", path_of(name))
         self.reply(201, value)
 
-    async def prepare(self) -> None:
+    def prepare(self) -> None:
         """Refuse a large body before it is sent, if the client waits for that or would not end soon.
 
         Any other is read to its end and dropped: a client sees no answer while it is sending.
         """
-        await super().prepare()
+        super().prepare()
         length = self.request.headers.get("Content-Length", "0")
         most = self.body_limit if "Expect" in self.request.headers else max(self.body_limit, MOST_DROPPED)
         if length.isascii() and length.isdigit() and int(length[:20]) > most:
             raise self._too_large()
-
-    def on_connection_close(self) -> None:
-        super().on_connection_close()
-        if not self._has_arrived:
-            self.ended(None)
 
     def data_received(self, chunk: bytes) -> None:
         if len(self._body) <= self.body_limit:

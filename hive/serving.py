@@ -32,7 +32,7 @@ class ProblemHandler(RequestHandler):
     It sends `request_started` and `request_finished`; in between, `hive.context` knows the request.
     """
 
-    _is_open = False
+    _is_started = False
 
     request: Any  # Tornado's own type does not know the connection
 
@@ -54,24 +54,24 @@ class ProblemHandler(RequestHandler):
     def set_default_headers(self) -> None:
         self.set_header("X-Request-ID", self.request_id)
 
-    async def prepare(self) -> None:
+    def prepare(self) -> None:
         context.set(Current(self))
-        self._is_open = True
-        await self.tell(signals.request_started, self.application)
+
+    async def start(self) -> None:
+        """Send `request_started`, unless that was done."""
+        if not self._is_started:
+            self._is_started = True
+            await self.tell(signals.request_started, self.application)
 
     def on_finish(self) -> None:
-        self.ended(self.get_status())
-
-    def ended(self, status: int | None) -> None:
-        """Send `request_finished`, once; `status` is None where the client went away before its answer."""
-        if self._is_open and signals.request_finished.receivers:
-            ENDING.add(task := asyncio.create_task(self._tell_end(status)))
+        if signals.request_started.receivers or signals.request_finished.receivers:
+            ENDING.add(task := asyncio.create_task(self._end()))
             task.add_done_callback(ENDING.discard)
-        self._is_open = False
 
-    async def _tell_end(self, status: int | None) -> None:
+    async def _end(self) -> None:
         context.set(Current(self))
-        await self.tell(signals.request_finished, self.application, status=status)
+        await self.start()  # for one that was refused before its verb
+        await self.tell(signals.request_finished, self.application, status=self.get_status())
 
     async def tell(self, signal: Signal, sender: Any, **arguments: Any) -> None:
         """Call the receivers, whose exceptions do not count here but are told by `receiver_failed`."""
@@ -104,8 +104,8 @@ class ProblemHandler(RequestHandler):
 class NotFoundHandler(ProblemHandler):
     """For `Application(default_handler_class=...)`: 404 as a problem, like hive's own."""
 
-    async def prepare(self) -> None:
-        await super().prepare()
+    def prepare(self) -> None:
+        super().prepare()
         raise NotFound
 
 

@@ -55,11 +55,11 @@ LIFECYCLE = tuple(core.values())
 """What is sent around the verbs."""
 
 request_started = core.signal(
-    "request_started", "A request arrived, its body perhaps not yet; sender: the application.", ("handler",)
+    "request_started", "A request has arrived; sender: the application.", ("handler",)
 )
 request_finished = core.signal(
     "request_finished",
-    "A request was answered with ``status``, or None: the client went away before; sender: the application.",
+    "A request was answered, with ``status``; sender: the application.",
     ("handler", "status"),
 )
 routes_registered = core.signal(
