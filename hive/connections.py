@@ -2,11 +2,9 @@
 
 import itertools
 import sys
-import threading
 import warnings
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -14,12 +12,16 @@ from typing import Any, NamedTuple
 from blinker import ANY
 from blinker._utilities import make_id, make_ref
 from blinker.base import ANY_ID
+from tornado.web import Application
 
 from hive.current import context
+from hive.exclusive import Exclusive
 from hive.receivers import Call, Receiver, is_lasting, is_redefinition, name_of
 
 CROWDED = 128
 PLACE = attrgetter("place")
+exclusively = Exclusive()
+"""In which connections are changed. There is one for all signals, so that threads never wait in a circle."""
 
 
 class Listener:
@@ -40,8 +42,16 @@ class Listener:
         """Gives the receiver; None if it has been garbage collected."""
 
 
+class Terms(NamedTuple):
+    """To which sender (None: any), in which application (None: all), as which `dispatch_uid` (None: none)."""
+
+    sender: Any
+    application: Application | None
+    uid: Hashable
+
+
 class Connection(NamedTuple):
-    """To which sender a listener is connected, in which application (None: all), as which `dispatch_uid`."""
+    """A listener and its terms, of which only what identifies them is kept."""
 
     listener: Listener
     sender: Hashable
@@ -79,9 +89,7 @@ NOBODY = Bucket()
 class Connections:
     """The connections of one signal.
 
-    Those who send read without the lock, so sets are replaced, never changed. Garbage collection may come at
-    any moment, also while the lock is held: what a dead reference has to tell waits in `_gone` where another
-    thread has the lock, and the lock lets a ``__del__`` in that disconnects.
+    Who changes them does so within `exclusively`. Who sends reads without a lock, so sets are replaced.
     """
 
     def __init__(self) -> None:
@@ -92,8 +100,6 @@ class Connections:
         self.listeners: dict[Hashable, Listener] = {}
         self.changes = 0
         self.lookups = 0
-        self._gone: deque[Callable[[], None]] = deque()
-        self._lock = threading.RLock()
         self._places = itertools.count()
         self._crowded = CROWDED
 
@@ -117,65 +123,56 @@ class Connections:
                 if receiver is not None:
                     yield listener, receiver
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """A block that may change what is here; one thread at a time."""
-        try:
-            with self._lock:
-                self._let_go()
-                yield
-                self.changes += 1
-        finally:
-            self._sweep()
-
-    def add(
-        self, receiver: Receiver, call: Call, *, weak: bool, sender: Any, application: Any, uid: Hashable
-    ) -> bool:
+    def add(self, receiver: Receiver, call: Call, weak: bool, terms: Terms) -> bool:
         """Whether `receiver` is connected now: False where another has the `uid` for this sender."""
-        key, place = key_of(sender), None if application is None else id(application)
-        holder = self._holder(key, place, uid)
+        key, place = key_of(terms.sender), None if terms.application is None else id(terms.application)
+        holder = self._holder(key, place, terms.uid)
         if holder and holder.listener.id != make_id(receiver):
             earlier = holder.listener.reference()
             if earlier is not None and not is_redefinition(receiver, earlier):
                 return False
             self.remove({holder})
-        connection = Connection(self._listener(receiver, call, weak), key, place, uid)
-        replace(self.by_sender, key, frozenset.union, connection)
-        replace(self.by_receiver, connection.listener.id, frozenset.union, connection)
-        self._watch(key, sender, self._forget_sender)
-        self._watch(("application", place), application, self._forget_application)
+        connection = Connection(self._listener(receiver, call, weak), key, place, terms.uid)
+        receiver_id = connection.listener.id
+        self.by_sender[key] = Bucket(self.by_sender.get(key, NOBODY) | {connection})
+        self.by_receiver[receiver_id] = Bucket(self.by_receiver.get(receiver_id, NOBODY) | {connection})
+        self.changes += 1
+        self._watch(key, terms.sender, self._forget_sender)
+        self._watch(("application", place), terms.application, self._forget_application)
         self._prune()
         return True
 
-    def find(
-        self, receiver: Receiver | None, sender: Any, application: Any, uid: Hashable
-    ) -> set[Connection]:
-        """The connections of `receiver`, or of who has the `uid`; None as sender or application is any."""
-        if uid is None:
+    def end(self, receiver: Receiver | None, terms: Terms) -> list[Connection]:
+        """End those of `receiver`, or of who has the `uid`, on these terms."""
+        if terms.uid is None:
             known: Iterable[Connection] = self.by_receiver.get(make_id(receiver), NOBODY)
         else:
             known = itertools.chain.from_iterable(self.by_sender.values())
-        key = key_of(sender)
-        return {
+        key = key_of(terms.sender)
+        ended = [
             connection
             for connection in known
-            if connection.uid == uid
+            if connection.uid == terms.uid
             and key in (ANY_ID, connection.sender)
-            and (application is None or id(application) == connection.application)
-        }
+            and (terms.application is None or id(terms.application) == connection.application)
+        ]
+        self.remove(ended)
+        return ended
 
     def remove(self, connections: Iterable[Connection]) -> None:
-        """End these; a listener without any loses its place."""
+        """A listener that has none any more loses its place."""
         for connection in connections:
-            receiver_id = connection.listener.id
-            replace(self.by_sender, connection.sender, frozenset.difference, connection)
-            replace(self.by_receiver, receiver_id, frozenset.difference, connection)
+            key, receiver_id = connection.sender, connection.listener.id
+            self.by_sender[key] = Bucket(self.by_sender[key] - {connection})
+            self.by_receiver[receiver_id] = Bucket(self.by_receiver[receiver_id] - {connection})
             if not self.by_receiver[receiver_id]:
-                self._drop(receiver_id)
+                del self.receivers[receiver_id], self.listeners[receiver_id]
+        self.changes += 1
 
-    def _drop(self, receiver_id: Hashable) -> None:
-        self.receivers.pop(receiver_id, None)
-        self.listeners.pop(receiver_id, None)
+    def clear(self) -> None:
+        for book in (self.by_sender, self.by_receiver, self.receivers, self.senders, self.listeners):
+            book.clear()
+        self.changes += 1
 
     def _holder(self, key: Hashable, place: int | None, uid: Hashable) -> Connection | None:
         """Who is connected with this `uid`, for the same sender and application."""
@@ -195,11 +192,11 @@ class Connections:
     def _watch(self, key: Hashable, sender: Any, forget: Callable[[Hashable, Any], None]) -> None:
         if sender is not None and sender is not ANY and key not in self.senders:
             with suppress(TypeError):  # strings, for example, have no weak references
-                self.senders[key] = make_ref(sender, lambda reference: self._later(forget, key, reference))
+                self.senders[key] = make_ref(sender, lambda reference: when_gone(forget, key, reference))
 
     def _lost(self, receiver_id: Hashable, reference: Any) -> None:
         listener = self.listeners.get(receiver_id)
-        self._later(self._forget_receiver, receiver_id, reference)
+        when_gone(self._forget_receiver, receiver_id, reference)
         unheard = listener and listener.reference is reference and listener.since == self.lookups
         if listener and unheard and not listener.is_lasting and not sys.is_finalizing():
             warnings.warn(
@@ -209,42 +206,25 @@ class Connections:
                 stacklevel=2,
             )
 
-    def _later(self, forget: Callable[[Hashable, Any], None], key: Hashable, reference: Any) -> None:
-        if not sys.is_finalizing():
-            self._gone.append(partial(forget, key, reference))
-            self._sweep()
-
-    def _sweep(self) -> None:
-        while self._gone and self._lock.acquire(blocking=False):
-            try:
-                self._let_go()
-            finally:
-                self._lock.release()
-
-    def _let_go(self) -> None:
-        while self._gone:
-            self._gone.popleft()()
-            self.changes += 1
-
     def _forget_receiver(self, receiver_id: Hashable, reference: Any) -> None:
         if self.receivers.get(receiver_id) is reference:  # and not another, connected at the same address
-            self.remove(self.by_receiver.get(receiver_id, NOBODY))
-            self._drop(receiver_id)
-            self.by_receiver.pop(receiver_id, None)
+            self.remove(self.by_receiver[receiver_id])
+            del self.by_receiver[receiver_id]
+            self.receivers.pop(receiver_id, None)  # for it may have had no connection, its sender being gone
+            self.listeners.pop(receiver_id, None)
 
     def _forget_sender(self, key: Hashable, reference: Any) -> None:
         if self.senders.get(key) is reference:
             del self.senders[key]
             for connection in self.by_sender.pop(key, NOBODY):
-                replace(self.by_receiver, connection.listener.id, frozenset.difference, connection)
+                receiver_id = connection.listener.id
+                self.by_receiver[receiver_id] = Bucket(self.by_receiver[receiver_id] - {connection})
 
     def _forget_application(self, key: Hashable, reference: Any) -> None:
         if self.senders.get(key) is reference:
             del self.senders[key]
             known = itertools.chain.from_iterable(self.by_sender.values())
-            self.remove(
-                [connection for connection in known if ("application", connection.application) == key]
-            )
+            self.remove([one for one in known if ("application", one.application) == key])
 
     def _prune(self) -> None:
         """Drop the sets that became empty, as soon as there may be more of them than of others."""
@@ -255,14 +235,9 @@ class Connections:
             self._crowded = 2 * (len(self.by_sender) + len(self.by_receiver)) + CROWDED
 
 
-def replace(book: dict[Hashable, Bucket], key: Hashable, how: Any, connection: Connection) -> None:
-    """Put a bucket in the place of another; again if garbage collection did so too while it was made."""
-    while True:
-        old = book.get(key, NOBODY)
-        new = Bucket(how(old, {connection}))
-        if book.get(key, NOBODY) is old:
-            book[key] = new
-            return
+def when_gone(forget: Callable[[Hashable, Any], None], key: Hashable, reference: Any) -> None:
+    if not sys.is_finalizing():
+        exclusively(partial(forget, key, reference))
 
 
 def key_of(sender: Any) -> Hashable:

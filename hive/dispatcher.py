@@ -3,13 +3,14 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import blinker
 from blinker import ANY
 from tornado.web import Application
 
-from hive.connections import Connections, Listener
+from hive.connections import Connections, Listener, Terms, exclusively
 from hive.receivers import Call, Receiver, Watch, call_of, logger, name_of, watched
 
 F = TypeVar("F", bound=Receiver)
@@ -51,14 +52,14 @@ class Signal(blinker.NamedSignal):
         if doc:
             self.__doc__ = doc
         if arguments and not self.arguments:
-            with self._connections.changing():
-                known = [
-                    (listener, listener.reference()) for listener in self._connections.listeners.values()
-                ]
-                calls = [(one, self._call_of(receiver, arguments)) for one, receiver in known if receiver]
-                self.arguments = arguments
-                for listener, call in calls:
-                    listener.call = call
+            exclusively(partial(self._declare, arguments))
+
+    def _declare(self, arguments: tuple[str, ...]) -> None:
+        known = [(listener, listener.reference()) for listener in self._connections.listeners.values()]
+        calls = [(one, self._call_of(receiver, arguments)) for one, receiver in known if receiver]
+        self.arguments = arguments
+        for listener, call in calls:
+            listener.call = call
 
     def connect(
         self,
@@ -80,14 +81,13 @@ class Signal(blinker.NamedSignal):
         Raises `TypeError` if `receiver` requires an argument that the signal does not have.
         """
         hash(dispatch_uid)
-        with self._connections.changing():
-            call = self._call_of(receiver, self.arguments)
-            connected = self._connections.add(
-                receiver, call, weak=weak, sender=sender, application=application, uid=dispatch_uid
-            )
-        if connected:
+        terms = Terms(sender, application, dispatch_uid)
+        if exclusively(partial(self._connect, receiver, weak, terms)):
             self._announce("receiver_connected", receiver=receiver, sender=sender, weak=weak)
         return receiver
+
+    def _connect(self, receiver: Receiver, weak: bool, terms: Terms) -> bool:
+        return self._connections.add(receiver, self._call_of(receiver, self.arguments), weak, terms)
 
     def disconnect(  # type: ignore[override]
         self,
@@ -102,11 +102,10 @@ class Signal(blinker.NamedSignal):
         Without a `sender` it is disconnected from all, as in blinker. One that was connected with a
         `dispatch_uid` is disconnected by that only, as in Django.
         """
-        with self._connections.changing():
-            gone = self._connections.find(receiver, sender, application, dispatch_uid)
-            self._connections.remove(gone)
+        terms = Terms(sender, application, dispatch_uid)
+        ended = exclusively(partial(self._connections.end, receiver, terms))
         self._announce("receiver_disconnected", receiver=receiver, sender=sender)
-        return bool(gone)
+        return bool(ended)
 
     def has_receivers_for(self, sender: Any = ANY) -> bool:
         """Whether somebody would be called."""
@@ -216,9 +215,7 @@ class Signal(blinker.NamedSignal):
             getattr(self, told).send(self, sender=ANY if sender is None else sender, **arguments)
 
     def _clear_state(self) -> None:
-        with self._connections.changing():
-            super()._clear_state()
-            self._connections.listeners.clear()
+        exclusively(self._connections.clear)
 
 
 def is_cancelled(task: asyncio.Task[Any] | None) -> bool:
