@@ -118,7 +118,8 @@ def is_lasting(receiver: Receiver) -> bool:
 def is_redefinition(receiver: Receiver, earlier: Receiver) -> bool:
     """Whether `receiver` is what `earlier` became when its module was loaded again."""
     new, old = (getattr(one, "__func__", one) for one in (receiver, earlier))
-    return is_lasting(new) and new is not old and name_of(new) == name_of(old)
+    both = is_lasting(new) and is_lasting(old)
+    return both and new is not old and name_of(new) == name_of(old)
 
 
 class Watch:
