@@ -3,6 +3,7 @@
 import itertools
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
@@ -132,7 +133,8 @@ class Connections:
             if earlier is not None and not is_redefinition(receiver, earlier):
                 return False
             self.remove({holder})
-        connection = Connection(self._listener(receiver, call, weak), key, place, terms.uid)
+        listener = self._listener(receiver, call, weak, holder.listener if holder else None)
+        connection = Connection(listener, key, place, terms.uid)
         receiver_id = connection.listener.id
         self.by_sender[key] = Bucket(self.by_sender.get(key, NOBODY) | {connection})
         self.by_receiver[receiver_id] = Bucket(self.by_receiver.get(receiver_id, NOBODY) | {connection})
@@ -157,6 +159,7 @@ class Connections:
             and (terms.application is None or id(terms.application) == connection.application)
         ]
         self.remove(ended)
+        self._drop_unconnected(make_id(receiver))
         return ended
 
     def remove(self, connections: Iterable[Connection]) -> None:
@@ -165,9 +168,16 @@ class Connections:
             key, receiver_id = connection.sender, connection.listener.id
             self.by_sender[key] = Bucket(self.by_sender[key] - {connection})
             self.by_receiver[receiver_id] = Bucket(self.by_receiver[receiver_id] - {connection})
-            if not self.by_receiver[receiver_id]:
-                del self.receivers[receiver_id], self.listeners[receiver_id]
+            self._drop_unconnected(receiver_id)
         self.changes += 1
+
+    def _is_weak(self, receiver_id: Hashable) -> bool:
+        return isinstance(self.receivers[receiver_id], weakref.ref)
+
+    def _drop_unconnected(self, receiver_id: Hashable) -> None:
+        if not self.by_receiver.get(receiver_id):
+            self.receivers.pop(receiver_id, None)
+            self.listeners.pop(receiver_id, None)
 
     def clear(self) -> None:
         for book in (self.by_sender, self.by_receiver, self.receivers, self.senders, self.listeners):
@@ -181,12 +191,17 @@ class Connections:
         rivals = (one for one in self.by_sender.get(key, NOBODY) if one.uid == uid)
         return next((one for one in rivals if one.application == place), None)
 
-    def _listener(self, receiver: Receiver, call: Call, weak: bool) -> Listener:
+    def _listener(self, receiver: Receiver, call: Call, weak: bool, predecessor: Listener | None) -> Listener:
         receiver_id = make_id(receiver)
+        listener = self.listeners.get(receiver_id) if self.by_receiver.get(receiver_id) else None
+        if listener is None:
+            place = predecessor.place if predecessor else next(self._places)
+            listener = self.listeners[receiver_id] = Listener(receiver, place, self.lookups)
+        else:
+            weak = weak and self._is_weak(receiver_id)  # who is kept once, is kept
         weakly = make_ref(receiver, partial(self._lost, receiver_id)) if weak else None
-        listener = self.listeners.get(receiver_id) or Listener(receiver, next(self._places), self.lookups)
         listener.call, listener.reference = call, weakly or (lambda: receiver)
-        self.listeners[receiver_id], self.receivers[receiver_id] = listener, weakly or receiver
+        self.receivers[receiver_id] = weakly or receiver
         return listener
 
     def _watch(self, key: Hashable, sender: Any, forget: Callable[[Hashable, Any], None]) -> None:
@@ -208,10 +223,9 @@ class Connections:
 
     def _forget_receiver(self, receiver_id: Hashable, reference: Any) -> None:
         if self.receivers.get(receiver_id) is reference:  # and not another, connected at the same address
-            self.remove(self.by_receiver[receiver_id])
-            del self.by_receiver[receiver_id]
-            self.receivers.pop(receiver_id, None)  # for it may have had no connection, its sender being gone
-            self.listeners.pop(receiver_id, None)
+            self.remove(self.by_receiver.get(receiver_id, NOBODY))
+            self.by_receiver.pop(receiver_id, None)
+            self._drop_unconnected(receiver_id)  # as it is already, if its senders went before
 
     def _forget_sender(self, key: Hashable, reference: Any) -> None:
         if self.senders.get(key) is reference:
@@ -219,6 +233,9 @@ class Connections:
             for connection in self.by_sender.pop(key, NOBODY):
                 receiver_id = connection.listener.id
                 self.by_receiver[receiver_id] = Bucket(self.by_receiver[receiver_id] - {connection})
+                if not self._is_weak(receiver_id):
+                    self._drop_unconnected(receiver_id)  # others go by themselves, and blinker keeps them
+            self.changes += 1
 
     def _forget_application(self, key: Hashable, reference: Any) -> None:
         if self.senders.get(key) is reference:
@@ -237,7 +254,7 @@ class Connections:
 
 def when_gone(forget: Callable[[Hashable, Any], None], key: Hashable, reference: Any) -> None:
     if not sys.is_finalizing():
-        exclusively(partial(forget, key, reference))
+        exclusively.soon(partial(forget, key, reference))
 
 
 def key_of(sender: Any) -> Hashable:

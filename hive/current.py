@@ -1,6 +1,7 @@
 """The request that is being served: which one it is, for code and logs that were not handed it."""
 
 import logging
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -10,15 +11,12 @@ from tornado.web import Application
 class Current:
     """What `hive.context` gives while a request is served."""
 
-    __slots__ = ("handler",)
+    __slots__ = ("handler", "request_id")
 
     def __init__(self, handler: Any) -> None:
         self.handler = handler
-
-    @property
-    def request_id(self) -> str:
+        self.request_id: str = handler.request_id
         """What names this request in the log and, as ``X-Request-ID``, in its answer."""
-        return self.handler.request_id  # type: ignore[no-any-return]
 
     @property
     def current_user(self) -> Any:
@@ -44,9 +42,14 @@ class RequestIds(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         current = context.get()
         record.request_id = current.request_id if current else None
-        if current and isinstance(record.args, tuple):
+        if current:
             message = str(record.msg) if record.args else str(record.msg).replace("%", "%%")
-            record.msg, record.args = f"{message} [request %s]", (*record.args, current.request_id)
+            if isinstance(record.args, Mapping):
+                record.msg = f"{message} [request %(request_id)s]"
+                record.args = {**record.args, "request_id": current.request_id}
+            else:
+                record.msg = f"{message} [request %s]"
+                record.args = (*(record.args or ()), current.request_id)
         return True
 
 

@@ -56,7 +56,7 @@ class Signal(blinker.NamedSignal):
 
     def _declare(self, arguments: tuple[str, ...]) -> None:
         known = [(listener, listener.reference()) for listener in self._connections.listeners.values()]
-        calls = [(one, self._call_of(receiver, arguments)) for one, receiver in known if receiver]
+        calls = [(one, self._call_of(receiver, arguments)) for one, receiver in known if receiver is not None]
         self.arguments = arguments
         for listener, call in calls:
             listener.call = call
@@ -104,6 +104,8 @@ class Signal(blinker.NamedSignal):
         """
         terms = Terms(sender, application, dispatch_uid)
         ended = exclusively(partial(self._connections.end, receiver, terms))
+        if receiver is None and ended:
+            receiver = ended[0].listener.reference()
         self._announce("receiver_disconnected", receiver=receiver, sender=sender)
         return bool(ended)
 

@@ -1,10 +1,11 @@
 """One exchange over HTTP: a body in, an answer out, and the signals between."""
 
+import logging
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial, wraps
 from typing import Any, NamedTuple, TypeVar
 
-from tornado.web import stream_request_body
+from tornado.web import Finish, stream_request_body
 
 from hive import payload, pool
 from hive.decoding import Decoding
@@ -15,6 +16,8 @@ from hive.plain import dumps
 from hive.resource import Resource, neighbour, path_of
 from hive.serving import ProblemHandler
 from hive.signals import Signal
+
+logger = logging.getLogger("hive")
 
 BODY_LIMIT = 2**20
 """Bytes of a body at most, unless the application's setting `hive_body_limit` says otherwise."""
@@ -41,7 +44,8 @@ def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]
     @wraps(verb)
     async def run(self: X) -> None:
         await self.start()
-        await pool.run(verb(self), self.deliver)
+        if not self._finished:
+            await pool.run(verb(self), self.deliver)
 
     return run
 
@@ -63,13 +67,20 @@ class Exchange(ProblemHandler):
     def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
         """Send a signal to those who hear it; ``handler.instance`` is `current`, or the `instance` it has."""
         if signal.has_receivers_for(sender):
-            yield Emission(signal, sender, arguments, arguments.get("instance", current))
+            try:
+                yield Emission(signal, sender, arguments, arguments.get("instance", current))
+            except pool.Interrupted:
+                if may_refuse(signal):
+                    raise
+                logger.exception("The receivers of %s were not all called", signal.name)
 
     async def deliver(self, emission: Emission) -> None:
-        """Call the receivers, on the event loop. What a pre receiver raises ends the request."""
+        """Call the receivers, on the event loop. What a pre receiver raises ends the request, or answers."""
         signal, sender, arguments, self.instance = emission
-        if signal.name.startswith("pre_"):
+        if may_refuse(signal):
             await signal.send_async(sender, handler=self, **arguments)
+            if self._finished:
+                raise Finish
         else:
             await self.tell(signal, sender, **arguments)
 
@@ -137,3 +148,8 @@ class Exchange(ProblemHandler):
     @property
     def body_limit(self) -> int:
         return int(self.settings.get("hive_body_limit", BODY_LIMIT))
+
+
+def may_refuse(signal: Signal) -> bool:
+    """Whether what its receivers raise ends the request."""
+    return signal.name.startswith("pre_")

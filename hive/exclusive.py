@@ -1,10 +1,12 @@
 """One operation at a time, in whatever thread, with room for what garbage collection wants in its midst."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+logger = logging.getLogger("hive")
 T = TypeVar("T")
 
 
@@ -21,20 +23,40 @@ class Exclusive:
         self._waiting: deque[Callable[[], Any]] = deque()
 
     def __call__(self, operation: Callable[[], T]) -> T | None:
-        with self._lock:
-            if self._is_busy:
-                self._waiting.append(operation)
-                return None
-            self._is_busy = True
-            try:
-                return operation()
-            finally:
-                self._let_in()
+        """Run it when all others have ended. What it raises comes out here, unless it had to wait."""
+        try:
+            with self._lock:
+                if self._is_busy:
+                    self._waiting.append(operation)
+                    return None
+                self._is_busy = True
+                try:
+                    return operation()
+                finally:
+                    self._is_busy = False
+        finally:
+            self._let_in()
+
+    def soon(self, operation: Callable[[], Any]) -> None:
+        """Run it now, or let whoever is at it run it: never wait, for who calls may hold any other lock."""
+        self._waiting.append(operation)
+        self._let_in()
 
     def _let_in(self) -> None:
-        while self._is_busy:
-            while self._waiting:
-                self._waiting.popleft()()
-            self._is_busy = False
-            if self._waiting:  # by one that came before the line above
+        while self._waiting and self._lock.acquire(blocking=False):
+            try:
+                if self._is_busy:  # garbage collection came in the midst of one, whose end comes here again
+                    return
                 self._is_busy = True
+                while self._waiting:
+                    run(self._waiting.popleft())
+                self._is_busy = False
+            finally:
+                self._lock.release()
+
+
+def run(operation: Callable[[], Any]) -> None:
+    try:
+        operation()
+    except Exception:
+        logger.exception("What was asked for during garbage collection failed")

@@ -11,12 +11,12 @@ entry-point group ``hive.plugins``, by the name of the entry point.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from tornado.web import Application
 
@@ -25,6 +25,7 @@ from hive.receivers import is_coroutine
 
 GROUP = "hive.plugins"
 """The entry-point group in which packages offer plugins."""
+MEMBERS = ("get_signal_subscriptions", "bootstrap")
 
 
 class PluginError(RuntimeError):
@@ -54,6 +55,15 @@ class Installed:
         for signal, receiver, sender, uid in self.subscriptions:
             signal.connect(receiver, sender, weak=False, dispatch_uid=uid, application=only)
 
+    def bootstrap(self, application: Application) -> None:
+        bootstrap = getattr(self.plugin, "bootstrap", None)
+        if bootstrap and inspect.isawaitable(bootstrap(application)):
+            raise TypeError("bootstrap gave something to await, which nobody does.")
+
+    def is_of(self, plugin: Any) -> bool:
+        """Whether this is the plugin, of that class, or what is offered by that name."""
+        return self.plugin is plugin or type(self.plugin) is plugin or self.name == plugin
+
     def disconnect(self) -> None:
         for subscription in self.subscriptions:
             subscription.signal.disconnect(dispatch_uid=subscription.uid)
@@ -72,31 +82,32 @@ def install(application: Application, *plugins: Any, limited: bool = False) -> N
 
     The place for it is between making the application and listening. A text stands for what a package
     offers by that name: ``install(application, *discover())`` takes all. Receivers hear every application
-    of the process, or where `limited` what is sent in requests to this one. A plugin that is installed in
-    the application already is left as it is.
+    of the process, or where `limited` what is sent in requests to this one; they are connected as long as
+    this one lives. A plugin that is installed in it already is left as it is.
 
-    Raises `PluginError`, with nothing installed, if one of them cannot be loaded.
+    Raises `PluginError`, with nothing installed, if one of them cannot be loaded. What a `bootstrap` did
+    before that is not undone.
     """
     known = _installed.setdefault(application, {})
     fresh: list[Installed] = []
     try:
         for plugin in plugins:
-            with blaming(name_of(plugin)):
-                one = load(plugin, known, limited)
-                if one is not known.get(one.name):
+            if not any(one.is_of(plugin) for one in known.values()):
+                with blaming(plugin):
+                    one = load(plugin, known, limited)
                     known[one.name] = one
                     fresh.append(one)
                     one.connect(application)
         for one in fresh:
-            with blaming(one.name):
-                bootstrap = getattr(one.plugin, "bootstrap", None)
-                if bootstrap:
-                    bootstrap(application)
+            with blaming(one.plugin):
+                one.bootstrap(application)
     except BaseException:
         for one in fresh:
             one.disconnect()
             del known[one.name]
         raise
+    for one in fresh:
+        finalize(application, one.disconnect).atexit = False
 
 
 def disable(application: Application, name: str) -> None:
@@ -118,11 +129,15 @@ def find(application: Application, name: str) -> Installed:
 
 
 @contextmanager
-def blaming(name: str) -> Iterator[None]:
+def blaming(plugin: Any) -> Iterator[None]:
     """Say of any exception which plugin it comes from."""
     try:
         yield
     except Exception as error:
+        try:
+            name = name_of(plugin)
+        except Exception:  # noqa: BLE001 - what it is called may be the very thing that fails
+            name = repr(plugin)
         raise PluginError(f"The plugin {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
@@ -131,22 +146,23 @@ def name_of(plugin: Any) -> str:
     if isinstance(plugin, str):
         return plugin
     named = plugin if isinstance(plugin, type) or inspect.ismodule(plugin) else type(plugin)
-    return str(getattr(plugin, "name", named.__name__))
+    name = getattr(plugin, "name", named.__name__)
+    return name if isinstance(name, str) else named.__name__
 
 
 def load(plugin: Any, known: dict[str, Installed], limited: bool) -> Installed:
-    """The plugin with its subscriptions, or what is known by its name if that is the same."""
-    name = name_of(plugin)
-    if name in known:
-        if isinstance(plugin, str) or known[name].plugin is plugin or type(known[name].plugin) is plugin:
-            return known[name]
-        raise ValueError("another one of that name is installed.")
+    """A plugin with what it subscribes to."""
     loaded = offered(plugin) if isinstance(plugin, str) else plugin
     loaded = loaded() if isinstance(loaded, type) else loaded
-    if not hasattr(loaded, "get_signal_subscriptions") and not hasattr(loaded, "bootstrap"):
+    name = plugin if isinstance(plugin, str) else name_of(loaded)
+    if name in known:
+        raise ValueError("another one of that name is installed.")
+    members = [member for member in MEMBERS if getattr(loaded, member, None)]
+    if not members:
         raise TypeError(f"{loaded!r} has neither get_signal_subscriptions() nor bootstrap(application).")
-    if hasattr(loaded, "bootstrap") and is_coroutine(loaded.bootstrap):
-        raise TypeError("bootstrap is called before there is an event loop, so it cannot be a coroutine.")
+    for member in members:
+        if is_coroutine(getattr(loaded, member)):
+            raise TypeError(f"{member} is a coroutine function, and there may be no event loop yet.")
     return Installed(name, loaded, limited, list(subscriptions_of(loaded)))
 
 
@@ -162,7 +178,10 @@ def offered(name: str) -> Any:
 def subscriptions_of(plugin: Any) -> Iterator[Subscription]:
     """What a plugin subscribes to. Raises `TypeError` where it is not in the form that it should have."""
     declare = getattr(plugin, "get_signal_subscriptions", None)
-    for signal, receivers in (declare() if declare else {}).items():
+    declared = declare() if declare else {}
+    if not isinstance(declared, Mapping):
+        raise TypeError(f"get_signal_subscriptions() gave {declared!r}, which is not a dictionary.")
+    for signal, receivers in declared.items():
         if not isinstance(signal, Signal):
             raise TypeError(f"{signal!r} is not a signal of hive; connect to others in bootstrap.")
         if not isinstance(receivers, list | tuple):

@@ -18,6 +18,7 @@ import pymongo
 from pymongo.common import MAX_POOL_SIZE
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WaitQueueTimeoutError
 
+from hive.dispatcher import is_cancelled
 from hive.errors import Unavailable
 
 logger = logging.getLogger("hive")
@@ -29,6 +30,10 @@ DEADLINE = 3.5
 MongoDB is not asked any more, and the answer is 503: within 5 seconds, for pymongo may be half a one late."""
 MOMENT = 1e-6
 """Seconds for those who are late: long enough to be no zero, which pymongo takes for no limit at all."""
+
+
+class Interrupted(RuntimeError):
+    """Raised in a story where the task that delivered what it yielded was cancelled by a receiver."""
 
 
 class Pool:
@@ -71,6 +76,10 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any
         try:
             await loop.create_task(deliver(outcome), context=context)
             step = partial(next, story)
+        except asyncio.CancelledError as error:
+            if is_cancelled(asyncio.current_task()):
+                raise
+            step = partial(story.throw, Interrupted(f"A delivery was cancelled from within: {error!r}"))
         except Exception as error:  # noqa: BLE001 - it goes on in the story
             refusal = error
             step = partial(story.throw, error)

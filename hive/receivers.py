@@ -95,7 +95,9 @@ def fits(parameter: Parameter, arguments: tuple[str, ...]) -> bool:
 
 
 def is_coroutine(receiver: Receiver) -> bool:
-    """Whether it is a coroutine function, or an object that is called like one."""
+    """Whether it is a coroutine function, an object that is called like one, or a partial of either."""
+    while isinstance(receiver, partial):
+        receiver = receiver.func
     call = getattr(type(receiver), "__call__", None)  # noqa: B004 - not whether, but which
     return inspect.iscoroutinefunction(receiver) or inspect.iscoroutinefunction(call)
 
@@ -105,7 +107,8 @@ def name_of(receiver: Receiver) -> str:
     if isinstance(receiver, partial):
         return name_of(receiver.func)
     named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
-    return f"{named.__module__}.{named.__qualname__}"
+    module = getattr(named, "__module__", None) or "builtins"
+    return f"{module}.{named.__qualname__}"
 
 
 def is_lasting(receiver: Receiver) -> bool:

@@ -39,15 +39,15 @@ class ProblemHandler(RequestHandler):
     @cached_property
     def request_id(self) -> str:
         """Names this request in the log and in its answer: as a trusted client says, or anew."""
-        told: str = self.request.headers.get("X-Request-ID", "")
-        if REQUEST_ID.fullmatch(told) and self._is_trusted():
-            return told
+        told: list[str] = self.request.headers.get_list("X-Request-ID")
+        if len(told) == 1 and REQUEST_ID.fullmatch(told[0]) and self._is_trusted():
+            return told[0]
         return uuid.uuid4().hex
 
     def _is_trusted(self) -> bool:
         try:
             return is_trusted(self.request.connection.context, tuple(self.settings.get(TRUSTED, ())))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             logger.error("The setting %s is not understood: %s", TRUSTED, error)  # noqa: TRY400 - no bug
             return False
 

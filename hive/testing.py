@@ -114,8 +114,8 @@ def serve(what: list[Any] | Application, **settings: Any) -> Iterator[Client]:
         server.stop()
         serving = [task for task in asyncio.all_tasks() if is_serving(task)]
         await asyncio.wait([asyncio.create_task(server.close_all_connections()), *serving], timeout=10)
-        if ENDING:
-            await asyncio.wait(ENDING, timeout=10)
+        if ending := [task for task in ENDING if task.get_loop() is loop]:
+            await asyncio.wait(ending, timeout=10)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -218,3 +219,36 @@ def test_atlas_ends_with_a_sentence_when_mongodb_goes_away_while_loading(tmp_pat
         assert program.process.wait(60) == 1
         assert "The atlas cannot be served: " in program.output
         assert "Traceback" not in program.output
+
+
+INSTALL_ALL = """
+from mongoengine import Document
+from tornado.web import Application
+from hive import plugins, signals
+
+plugins.install(Application(), *plugins.discover())
+print(plugins.discover(), signals.post_create_instance.has_receivers_for(Document))
+"""
+
+
+def run(*command, **environment):
+    """What a Python process prints."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_plugin_is_installed_by_pip_and_found_by_its_name(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    shutil.copytree(CHECKOUT / "examples" / "plugin", source)  # where pip leaves its build/
+    offline = ("--no-deps", "--no-build-isolation", "--no-index")
+    run("-m", "pip", "install", "--disable-pip-version-check", *offline, "--target", target, source)
+    path = os.pathsep.join(map(str, (target, CHECKOUT)))
+    assert run("-c", INSTALL_ALL, PYTHONPATH=path) == "['audit'] True\n"

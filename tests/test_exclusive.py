@@ -73,20 +73,49 @@ def test_those_of_other_threads_wait_outside_and_get_their_result(exclusively):
     assert results == ["slow", "quick"]
 
 
-def test_one_that_comes_when_all_seems_done_is_not_forgotten(exclusively):
-    """As garbage collection may, between the last look at those that wait and the end."""
+def test_one_that_fails_after_it_had_to_wait_is_logged_and_holds_up_nobody(exclusively, caplog):
+    def outer():
+        exclusively(lambda: 1 / 0)
+        exclusively(lambda: done.append("second"))
+        return "outer"
+
+    done = []
+    assert exclusively(outer) == "outer"
+    assert done == ["second"]
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+    assert exclusively(lambda: "next") == "next"
+
+
+def test_soon_runs_at_once_where_nobody_is_at_it(exclusively):
+    done = []
+    exclusively.soon(lambda: done.append("now"))
+    assert done == ["now"]
+
+
+def test_soon_never_waits_and_whoever_is_at_it_runs_it(exclusively):
+    inside, go_on, done = threading.Event(), threading.Event(), []
+
+    def slow():
+        inside.set()
+        assert go_on.wait(10)
+        done.append("slow")
+
+    thread = threading.Thread(target=exclusively, args=(slow,))
+    thread.start()
+    assert inside.wait(10)
+    exclusively.soon(lambda: done.append("soon"))
+    assert done == []
+    go_on.set()
+    thread.join(10)
+    assert done == ["slow", "soon"]
+
+
+def test_soon_in_the_midst_of_one_comes_after_it(exclusively):
     done = []
 
-    class Late(type(exclusively._waiting)):
-        looks = 0
+    def outer():
+        exclusively.soon(lambda: done.append("soon"))
+        done.append("outer")
 
-        def __bool__(self):
-            self.looks += 1
-            if self.looks == 1:
-                exclusively(lambda: done.append("late"))
-                return False
-            return len(self) > 0
-
-    exclusively._waiting = Late()
-    exclusively(lambda: None)
-    assert done == ["late"]
+    exclusively(outer)
+    assert done == ["outer", "soon"]
