@@ -6,85 +6,20 @@ import warnings
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
-from functools import cached_property, partial
-from operator import attrgetter
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from blinker import ANY
 from blinker._utilities import make_id, make_ref
 from blinker.base import ANY_ID
-from tornado.web import Application
 
-from hive.current import context
 from hive.exclusive import Exclusive
-from hive.receivers import Call, Receiver, is_lasting, is_redefinition, name_of
+from hive.listeners import NOBODY, Bucket, Connection, Listener, Terms, in_order
+from hive.receivers import Call, Receiver, is_redefinition
 
 CROWDED = 128
-PLACE = attrgetter("place")
 exclusively = Exclusive()
 """In which connections are changed. There is one for all signals, so that threads never wait in a circle."""
-
-
-class Listener:
-    """A receiver as one signal knows it."""
-
-    __slots__ = ("call", "id", "is_lasting", "name", "place", "reference", "since")
-
-    def __init__(self, receiver: Receiver, place: int, since: int) -> None:
-        self.id = make_id(receiver)
-        self.name = name_of(receiver)
-        self.is_lasting = is_lasting(receiver)
-        self.place = place
-        """In the order in which receivers were connected."""
-        self.since = since
-        """How often somebody had asked who hears before."""
-        self.call: Call
-        self.reference: Callable[[], Receiver | None]
-        """Gives the receiver; None if it has been garbage collected."""
-
-
-class Terms(NamedTuple):
-    """To which sender (None: any), in which application (None: all), as which `dispatch_uid` (None: none)."""
-
-    sender: Any
-    application: Application | None
-    uid: Hashable
-
-
-class Connection(NamedTuple):
-    """A listener and its terms, of which only what identifies them is kept."""
-
-    listener: Listener
-    sender: Hashable
-    application: int | None
-    uid: Hashable
-
-
-class Bucket(frozenset[Connection]):
-    """Some connections, with what those who send need to know of them."""
-
-    @cached_property
-    def listeners(self) -> tuple[Listener, ...]:
-        return in_order(connection.listener for connection in self)
-
-    @cached_property
-    def is_limited(self) -> bool:
-        """Whether some of them hear one application only."""
-        return any(connection.application is not None for connection in self)
-
-    def heard(self) -> tuple[Listener, ...]:
-        """Those who hear what is sent now, in the order in which they were connected."""
-        if not self.is_limited:
-            return self.listeners
-        everywhere = (None, application_now())
-        return in_order(one.listener for one in self if one.application in everywhere)
-
-
-def in_order(listeners: Iterable[Listener]) -> tuple[Listener, ...]:
-    return tuple(sorted(set(listeners), key=PLACE))
-
-
-NOBODY = Bucket()
 
 
 class Connections:
@@ -194,14 +129,14 @@ class Connections:
     def _listener(self, receiver: Receiver, call: Call, weak: bool, predecessor: Listener | None) -> Listener:
         receiver_id = make_id(receiver)
         listener = self.listeners.get(receiver_id) if self.by_receiver.get(receiver_id) else None
-        if listener is None:
-            place = predecessor.place if predecessor else next(self._places)
-            listener = self.listeners[receiver_id] = Listener(receiver, place, self.lookups)
-        else:
-            weak = weak and self._is_weak(receiver_id)  # who is kept once, is kept
+        if listener and not self._is_weak(receiver_id):  # who is kept once, is kept
+            weak = False
         weakly = make_ref(receiver, partial(self._lost, receiver_id)) if weak else None
+        if not listener:
+            place = predecessor.place if predecessor else next(self._places)
+            listener = Listener(receiver, place, self.lookups)
         listener.call, listener.reference = call, weakly or (lambda: receiver)
-        self.receivers[receiver_id] = weakly or receiver
+        self.listeners[receiver_id], self.receivers[receiver_id] = listener, weakly or receiver
         return listener
 
     def _watch(self, key: Hashable, sender: Any, forget: Callable[[Hashable, Any], None]) -> None:
@@ -263,9 +198,3 @@ def key_of(sender: Any) -> Hashable:
         return ANY_ID
     return (int, sender) if isinstance(sender, int) else make_id(sender)
     # blinker takes the number itself, which 0 has in common with ANY
-
-
-def application_now() -> int | None:
-    """The `id` of the application that serves the current request."""
-    current = context.get()
-    return id(current.application) if current else None

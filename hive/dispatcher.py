@@ -10,7 +10,8 @@ import blinker
 from blinker import ANY
 from tornado.web import Application
 
-from hive.connections import Connections, Listener, Terms, exclusively
+from hive.connections import Connections, exclusively
+from hive.listeners import Listener, Terms
 from hive.receivers import Call, Receiver, Watch, call_of, logger, name_of, watched
 
 F = TypeVar("F", bound=Receiver)

@@ -31,6 +31,7 @@ class Exclusive:
                     return None
                 self._is_busy = True
                 try:
+                    self._run_waiting()
                     return operation()
                 finally:
                     self._is_busy = False
@@ -48,15 +49,14 @@ class Exclusive:
                 if self._is_busy:  # garbage collection came in the midst of one, whose end comes here again
                     return
                 self._is_busy = True
-                while self._waiting:
-                    run(self._waiting.popleft())
+                self._run_waiting()
                 self._is_busy = False
             finally:
                 self._lock.release()
 
-
-def run(operation: Callable[[], Any]) -> None:
-    try:
-        operation()
-    except Exception:
-        logger.exception("What was asked for during garbage collection failed")
+    def _run_waiting(self) -> None:
+        while self._waiting:
+            try:
+                self._waiting.popleft()()
+            except Exception:
+                logger.exception("What was asked for during garbage collection failed")

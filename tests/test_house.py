@@ -39,7 +39,7 @@ ORDER = [
     *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
     *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
     *("values", "pool", "errors"),
-    *("signals", "dispatcher", "connections", "receivers", "current", "exclusive", "embedded"),
+    *("signals", "dispatcher", "connections", "listeners", "receivers", "current", "exclusive", "embedded"),
 ]
 """The modules of hive in the order in which they are read: each imports only from those after it."""
 LISTENED_TO = {"handlers", "exchange", "serving", "routing"}
