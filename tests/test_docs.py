@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tornado.testing import bind_unused_port
 
+from hive import signals
 from hive.testing import Client
 
 ROOT = Path(__file__).parent.parent
@@ -29,11 +30,15 @@ def blocks(page: Path) -> list[str]:
 )
 def test_every_python_block_of_the_docs_runs(page, mongomock_database):
     space = {"__name__": page.stem}
-    for block in blocks(page):
-        exec(compile(block, str(page), "exec"), space)
-    for name, test in space.items():
-        if name.startswith("test_"):
-            test(mongomock_database)
+    try:
+        for block in blocks(page):
+            exec(compile(block, str(page), "exec"), space)
+        for name, test in space.items():
+            if name.startswith("test_"):
+                test(mongomock_database)
+    finally:
+        for signal in (*signals.core.values(), *signals.ext.values()):
+            signal._clear_state()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
