@@ -51,7 +51,7 @@ class Connections:
         return heard
 
     def called(self, sender: Any, listeners: tuple[Listener, ...]) -> Iterator[tuple[Listener, Receiver]]:
-        """These `listeners` to `sender`, one after another, but for those who are disconnected meanwhile."""
+        """These `listeners` with their receivers, but for those who are disconnected or lost meanwhile."""
         changes = self.changes
         for listener in listeners:
             if changes == self.changes or listener in self.heard_by(sender):
@@ -193,7 +193,7 @@ def when_gone(forget: Callable[[Hashable, Any], None], key: Hashable, reference:
 
 
 def key_of(sender: Any) -> Hashable:
-    """What a sender is known by: strings and numbers by value, any other object by what it is."""
+    """What a sender is known by: strings and integers by value, any other object by what it is."""
     if sender is None or sender is ANY:
         return ANY_ID
     return (int, sender) if isinstance(sender, int) else make_id(sender)

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from tornado.web import Application
 
 from hive.connections import Connections, exclusively
 from hive.listeners import Listener, Terms
-from hive.receivers import Call, Receiver, Watch, call_of, logger, name_of, watched
+from hive.receivers import Call, Receiver, Watch, call_of, is_cancelled, logger, name_of, watched
 
 F = TypeVar("F", bound=Receiver)
 Responses = list[tuple[Receiver, Any]]
@@ -41,26 +41,27 @@ class Signal(blinker.NamedSignal):
         self.declare(doc, arguments)
 
     def declare(self, doc: str | None, arguments: Iterable[str]) -> None:
-        """Say what the signal means and which `arguments` it has, unless that has been said.
+        """Say what the signal means, and which `arguments` it has, where that was not said before.
 
-        Raises `TypeError` if it was said otherwise, or if a receiver requires what it does not have.
+        Raises `TypeError` if other arguments were said before, or if a receiver requires what is not there.
         """
         if isinstance(arguments, str):
             raise TypeError(f"arguments is a list of names, not the text {arguments!r}.")
-        arguments = tuple(arguments)
+        exclusively(partial(self._declare, doc, tuple(arguments)))
+
+    def _declare(self, doc: str | None, arguments: tuple[str, ...]) -> None:
         if self.arguments and arguments and self.arguments != arguments:
             raise TypeError(f"{self.name} is declared with {self.arguments}, and cannot have {arguments}.")
+        if arguments and not self.arguments:
+            known = [(listener, listener.reference()) for listener in self._connections.listeners.values()]
+            calls = [
+                (one, self._call_of(receiver, arguments)) for one, receiver in known if receiver is not None
+            ]
+            self.arguments = arguments
+            for listener, call in calls:
+                listener.call = call
         if doc:
             self.__doc__ = doc
-        if arguments and not self.arguments:
-            exclusively(partial(self._declare, arguments))
-
-    def _declare(self, arguments: tuple[str, ...]) -> None:
-        known = [(listener, listener.reference()) for listener in self._connections.listeners.values()]
-        calls = [(one, self._call_of(receiver, arguments)) for one, receiver in known if receiver is not None]
-        self.arguments = arguments
-        for listener, call in calls:
-            listener.call = call
 
     def connect(
         self,
@@ -73,15 +74,17 @@ class Signal(blinker.NamedSignal):
     ) -> F:
         """Call `receiver` when the signal is sent by `sender`, or by anybody where that is None or `ANY`.
 
-        - `sender`: any object. Strings and numbers are told apart by value, a class hears its subclasses.
+        - `sender`: any object. Strings and integers are told apart by value, a class hears its subclasses.
         - `weak`: forget the receiver when nothing else refers to it. Lambdas and local functions need False.
+          Who was connected with False is kept until it is disconnected.
         - `dispatch_uid`: for each sender only the first receiver with this uid is connected. One that is the
           same function loaded anew takes its place.
         - `application`: hear only what is sent while a request to that application is served.
 
-        Raises `TypeError` if `receiver` requires an argument that the signal does not have.
+        Raises `TypeError` if `receiver` requires an argument that the signal does not have, and for a
+        `dispatch_uid` that is not hashable.
         """
-        hash(dispatch_uid)
+        hash(dispatch_uid)  # which says what is wrong with it, before anything is changed
         terms = Terms(sender, application, dispatch_uid)
         if exclusively(partial(self._connect, receiver, weak, terms)):
             self._announce("receiver_connected", receiver=receiver, sender=sender, weak=weak)
@@ -100,8 +103,8 @@ class Signal(blinker.NamedSignal):
     ) -> bool:
         """Disconnect `receiver`, or whoever has the `dispatch_uid`; whether there was anybody.
 
-        Without a `sender` it is disconnected from all, as in blinker. One that was connected with a
-        `dispatch_uid` is disconnected by that only, as in Django.
+        Without a `sender` it is disconnected from all, as in blinker; with an `application`, in that only.
+        One that was connected with a `dispatch_uid` is disconnected by that only, as in Django.
         """
         terms = Terms(sender, application, dispatch_uid)
         ended = exclusively(partial(self._connections.end, receiver, terms))
@@ -111,7 +114,7 @@ class Signal(blinker.NamedSignal):
         return bool(ended)
 
     def has_receivers_for(self, sender: Any = ANY) -> bool:
-        """Whether somebody would be called."""
+        """Whether somebody is connected who hears `sender` now, be the signal muted or not."""
         return bool(self.receivers) and bool(self._connections.heard_by(sender))
 
     def receivers_for(self, sender: Any) -> Iterator[Receiver]:  # type: ignore[override]
@@ -122,7 +125,7 @@ class Signal(blinker.NamedSignal):
     def send(self, sender: Any = None, *, _async_wrapper: Any = None, **arguments: Any) -> Responses:
         """Call every receiver; the first exception ends it. Coroutine functions need an `_async_wrapper`.
 
-        Gives a pair of receiver and response for each, as all that send do.
+        Gives a list of ``(receiver, response)``, as everything that sends does.
         """
         if not self.receivers:  # which costs less than to find out that nobody hears this
             return []
@@ -219,30 +222,3 @@ class Signal(blinker.NamedSignal):
 
     def _clear_state(self) -> None:
         exclusively(self._connections.clear)
-
-
-def is_cancelled(task: asyncio.Task[Any] | None) -> bool:
-    """Whether somebody asked this task to stop, rather than something that it awaits."""
-    return task is None or task.cancelling() > 0
-
-
-class Namespace(blinker.Namespace):
-    """Signals by name: each name has one, whoever asks for it first."""
-
-    def signal(self, name: str, doc: str | None = None, arguments: Iterable[str] = ()) -> Signal:
-        """The signal of that name, declared with what is known of it; see `Signal.declare`."""
-        signal: Signal = self.setdefault(name, Signal(name))  # type: ignore[assignment]
-        signal.declare(doc, arguments)
-        return signal
-
-
-def receiver(signal: Signal | Iterable[Signal], **how: Any) -> Callable[[F], F]:
-    """Connect the decorated function to a signal, or to each of several; `how` are arguments of `connect`."""
-    signals = [signal] if isinstance(signal, blinker.Signal) else list(signal)
-
-    def connect(function: F) -> F:
-        for one in signals:
-            one.connect(function, **how)
-        return function
-
-    return connect

@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 logger = logging.getLogger("hive")
@@ -11,10 +12,10 @@ T = TypeVar("T")
 
 
 class Exclusive:
-    """A lock that knows what to do where its own thread wants it again: later.
+    """A lock that garbage collection cannot make wait for itself.
 
-    Garbage collection may come in the midst of an operation, and the ``__del__`` or the weak reference that
-    it calls may ask for another. That one waits for the end of the first, and is told None.
+    It may come in the midst of an operation, and the ``__del__`` or the weak reference that it calls may ask
+    for another. That one runs after the first, and is told None.
     """
 
     def __init__(self) -> None:
@@ -29,12 +30,8 @@ class Exclusive:
                 if self._is_busy:
                     self._waiting.append(operation)
                     return None
-                self._is_busy = True
-                try:
-                    self._run_waiting()
+                with self._alone():
                     return operation()
-                finally:
-                    self._is_busy = False
         finally:
             self._let_in()
 
@@ -48,15 +45,25 @@ class Exclusive:
             try:
                 if self._is_busy:  # garbage collection came in the midst of one, whose end comes here again
                     return
-                self._is_busy = True
-                self._run_waiting()
-                self._is_busy = False
+                with self._alone():
+                    pass
             finally:
                 self._lock.release()
 
-    def _run_waiting(self) -> None:
-        while self._waiting:
-            try:
-                self._waiting.popleft()()
-            except Exception:
-                logger.exception("What was asked for during garbage collection failed")
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A block that nobody interrupts, after those that wait."""
+        self._is_busy = True
+        try:
+            while self._waiting:
+                run(self._waiting.popleft())
+            yield
+        finally:
+            self._is_busy = False
+
+
+def run(operation: Callable[[], Any]) -> None:
+    try:
+        operation()
+    except Exception:
+        logger.exception("What was asked for during garbage collection failed")

@@ -26,7 +26,7 @@ class Listener:
         self.place = place
         """In the order in which receivers were connected."""
         self.since = since
-        """How often somebody had asked who hears before."""
+        """The `lookups` when it was connected: as many later mean that nobody has asked who hears."""
         self.call: Call
         self.reference: Callable[[], Receiver | None]
         """Gives the receiver; None if it has been garbage collected."""

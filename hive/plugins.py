@@ -56,13 +56,12 @@ class Installed:
             signal.connect(receiver, sender, weak=False, dispatch_uid=uid, application=only)
 
     def bootstrap(self, application: Application) -> None:
-        bootstrap = getattr(self.plugin, "bootstrap", None)
-        if bootstrap and inspect.isawaitable(bootstrap(application)):
-            raise TypeError("bootstrap gave something to await, which nobody does.")
+        if bootstrap := getattr(self.plugin, "bootstrap", None):
+            bootstrap(application)
 
     def is_of(self, plugin: Any) -> bool:
-        """Whether this is the plugin, of that class, or what is offered by that name."""
-        return self.plugin is plugin or type(self.plugin) is plugin or self.name == plugin
+        """Whether this is the plugin, or one of that class."""
+        return self.plugin is plugin or type(self.plugin) is plugin
 
     def disconnect(self) -> None:
         for subscription in self.subscriptions:
@@ -92,9 +91,8 @@ def install(application: Application, *plugins: Any, limited: bool = False) -> N
     fresh: list[Installed] = []
     try:
         for plugin in plugins:
-            if not any(one.is_of(plugin) for one in known.values()):
-                with blaming(plugin):
-                    one = load(plugin, known, limited)
+            with blaming(plugin):
+                if one := load(plugin, known, limited):
                     known[one.name] = one
                     fresh.append(one)
                     one.connect(application)
@@ -135,13 +133,13 @@ def blaming(plugin: Any) -> Iterator[None]:
         yield
     except Exception as error:
         try:
-            name = name_of(plugin)
+            name = plugin_name(plugin)
         except Exception:  # noqa: BLE001 - what it is called may be the very thing that fails
             name = repr(plugin)
         raise PluginError(f"The plugin {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def name_of(plugin: Any) -> str:
+def plugin_name(plugin: Any) -> str:
     """What a plugin is called."""
     if isinstance(plugin, str):
         return plugin
@@ -150,20 +148,27 @@ def name_of(plugin: Any) -> str:
     return name if isinstance(name, str) else named.__name__
 
 
-def load(plugin: Any, known: dict[str, Installed], limited: bool) -> Installed:
-    """A plugin with what it subscribes to."""
-    loaded = offered(plugin) if isinstance(plugin, str) else plugin
-    loaded = loaded() if isinstance(loaded, type) else loaded
-    name = plugin if isinstance(plugin, str) else name_of(loaded)
+def load(plugin: Any, known: dict[str, Installed], limited: bool) -> Installed | None:
+    """A plugin with what it subscribes to; None if it is known already."""
+    found = offered(plugin) if isinstance(plugin, str) else plugin
+    if any(one.is_of(found) for one in known.values()):
+        return None
+    loaded = found() if isinstance(found, type) else found
+    name = plugin if isinstance(plugin, str) else plugin_name(loaded)
     if name in known:
         raise ValueError("another one of that name is installed.")
-    members = [member for member in MEMBERS if getattr(loaded, member, None)]
-    if not members:
-        raise TypeError(f"{loaded!r} has neither get_signal_subscriptions() nor bootstrap(application).")
-    for member in members:
-        if is_coroutine(getattr(loaded, member)):
-            raise TypeError(f"{member} is a coroutine function, and there may be no event loop yet.")
+    check(loaded)
     return Installed(name, loaded, limited, list(subscriptions_of(loaded)))
+
+
+def check(plugin: Any) -> None:
+    """Raises `TypeError` if it has not what a plugin has."""
+    members = [member for member in MEMBERS if getattr(plugin, member, None)]
+    if not members:
+        raise TypeError(f"{plugin!r} has neither get_signal_subscriptions() nor bootstrap(application).")
+    for member in members:
+        if is_coroutine(getattr(plugin, member)):
+            raise TypeError(f"{member} is a coroutine function, and there may be no event loop yet.")
 
 
 def offered(name: str) -> Any:

@@ -18,8 +18,8 @@ import pymongo
 from pymongo.common import MAX_POOL_SIZE
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WaitQueueTimeoutError
 
-from hive.dispatcher import is_cancelled
 from hive.errors import Unavailable
+from hive.receivers import is_cancelled
 
 logger = logging.getLogger("hive")
 T = TypeVar("T")

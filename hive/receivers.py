@@ -1,5 +1,6 @@
 """What receivers are like: how each is called, how it is named, whether it blocks the event loop."""
 
+import asyncio
 import inspect
 import logging
 import time
@@ -160,3 +161,8 @@ def watched(running: Coroutine[Any, Any, T], watch: Watch) -> Generator[Any, Any
             step = partial(running.send, (yield awaited))
         except BaseException as error:  # noqa: BLE001 - it is the coroutine's
             step = partial(running.throw, error)
+
+
+def is_cancelled(task: asyncio.Task[Any] | None) -> bool:
+    """Whether somebody asked this task to stop, rather than something that it awaits."""
+    return task is None or task.cancelling() > 0

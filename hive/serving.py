@@ -27,7 +27,7 @@ ENDING: set[asyncio.Task[None]] = set()
 
 
 class ProblemHandler(RequestHandler):
-    """Answers every error as ``application/problem+json`` (RFC 9457), with no word on its inside.
+    """Answers every error as ``application/problem+json`` (RFC 9457), which tells nothing of the inside.
 
     It sends `request_started` and `request_finished`; in between, `hive.context` knows the request.
     """
@@ -64,6 +64,7 @@ class ProblemHandler(RequestHandler):
             await self.tell(signals.request_started, self.application)
 
     def on_finish(self) -> None:
+        # Whether anybody hears of this application is known in the context, which not every way here has.
         if signals.request_started.receivers or signals.request_finished.receivers:
             ENDING.add(task := asyncio.create_task(self._end()))
             task.add_done_callback(ENDING.discard)
@@ -82,15 +83,14 @@ class ProblemHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
-        detail, fields, members = errors.sentence_of(status_code), [], {}
+        detail, fields = errors.sentence_of(status_code), []
         if isinstance(error, Problem):
             detail, fields = error.detail, error.errors
             for name, value in error.extra_headers.items():
                 self.set_header(name, value)
         elif isinstance(error, HTTPError):
             detail = error.reason or detail
-        if status_code == 500:
-            members = {"request_id": self.request_id}
+        members = {"request_id": self.request_id} if status_code == 500 else {}
         self.set_header("Content-Type", errors.CONTENT_TYPE)
         self.finish(errors.body(status_code, detail, fields, **members))
 

@@ -4,11 +4,39 @@ The sender is the model class, unless said otherwise. `arguments` is the path of
 ``["team/ID", "members/X"]``; `handler` is the Tornado handler that serves it.
 """
 
-from blinker import ANY
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from hive.dispatcher import Namespace, Signal, receiver
+import blinker
+from blinker import ANY as ANY  # noqa: PLC0414 - exported
 
-__all__ = ["ANY", "Namespace", "Signal", "core", "ext", "receiver"]
+from hive.dispatcher import Signal as Signal  # noqa: PLC0414 - exported
+from hive.receivers import Receiver
+
+F = TypeVar("F", bound=Receiver)
+
+
+class Namespace(blinker.Namespace):
+    """Signals by name: each name has one, whoever asks for it first."""
+
+    def signal(self, name: str, doc: str | None = None, arguments: Iterable[str] = ()) -> Signal:
+        """The signal of that name, declared with what is known of it; see `Signal.declare`."""
+        signal: Signal = self.setdefault(name, Signal(name))  # type: ignore[assignment]
+        signal.declare(doc, arguments)
+        return signal
+
+
+def receiver(signal: Signal | Iterable[Signal], **how: Any) -> Callable[[F], F]:
+    """Connect the decorated function to a signal, or to each of several; `how` are arguments of `connect`."""
+    signals = [signal] if isinstance(signal, blinker.Signal) else list(signal)
+
+    def connect(function: F) -> F:
+        for one in signals:
+            one.connect(function, **how)
+        return function
+
+    return connect
+
 
 core = Namespace()
 """The signals of hive."""
@@ -48,11 +76,11 @@ post_delete_instance = core.signal(
 )
 receiver_failed = core.signal(
     "receiver_failed",
-    "A receiver of a post signal raised ``error``; the answer to the client does not change.",
+    "A receiver of another than a pre signal raised ``error``; the answer to the client does not change.",
     ("signal", "receiver", "error", "handler"),
 )
 LIFECYCLE = tuple(core.values())
-"""What is sent around the verbs."""
+"""What is sent around the verbs: the signals above."""
 
 request_started = core.signal(
     "request_started", "A request has arrived; sender: the application.", ("handler",)

@@ -96,8 +96,8 @@ def serve(what: list[Any] | Application, **settings: Any) -> Iterator[Client]:
     """Serve routes, or an application, on a free port of 127.0.0.1 while the block runs.
 
     It has a thread with an event loop of its own. `settings` are those of the `Application` that is made for
-    routes. Requests that are served when the block ends have 10 seconds to end, with the receivers of
-    `request_finished`; tasks that the application has started are cancelled.
+    routes. Requests that are served when the block ends have 10 seconds to end, and 10 more to tell of it
+    (`request_finished`); tasks that the application has started are cancelled.
     """
     if isinstance(what, Application):
         application = what
@@ -114,7 +114,7 @@ def serve(what: list[Any] | Application, **settings: Any) -> Iterator[Client]:
         server.stop()
         serving = [task for task in asyncio.all_tasks() if is_serving(task)]
         await asyncio.wait([asyncio.create_task(server.close_all_connections()), *serving], timeout=10)
-        if ending := [task for task in ENDING if task.get_loop() is loop]:
+        if ending := [task for task in ENDING.copy() if task.get_loop() is loop]:
             await asyncio.wait(ending, timeout=10)
 
     def run() -> None:

@@ -119,3 +119,12 @@ def test_soon_in_the_midst_of_one_comes_after_it(exclusively):
 
     exclusively(outer)
     assert done == ["outer", "soon"]
+
+
+def test_one_that_is_interrupted_while_others_wait_does_not_keep_the_lock(exclusively):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exclusively.soon(interrupted)
+    assert exclusively(lambda: "next") == "next"

@@ -216,15 +216,19 @@ def sends_an_error(sender, handler):
     [(answers, 202), (redirects, 302), (sends_an_error, 403)],
     ids=["finish", "redirect", "send_error"],
 )
-def test_a_pre_receiver_that_answers_by_itself_ends_the_request(mongomock_database, receiver, status, caplog):
+@pytest.mark.parametrize("signal", [signals.pre_create_instance, signals.request_started], ids=name_of)
+def test_one_that_answers_by_itself_before_ends_the_request(
+    mongomock_database, signal, receiver, status, caplog
+):
     with (
-        signals.pre_create_instance.connected_to(receiver),
+        signal.connected_to(receiver),
         recorded(*signals.LIFECYCLE, signals.request_finished) as heard,
         serve(ROUTES) as client,
     ):
         assert client.post("/pot", json={"name": "a"}).status == status
     assert Pot.objects.count() == 0
-    assert [told.name for told in heard] == ["pre_create_instance", "request_finished"]
+    names = [told.name for told in heard]
+    assert names == [name for name in (signal.name, "request_finished") if name != "request_started"]
     assert lines(caplog) == []
 
 

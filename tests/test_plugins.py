@@ -245,11 +245,10 @@ def test_bootstrap_is_called_once_with_the_application(app, plugin):
     assert plugin.heard == [1]
 
 
-@pytest.mark.parametrize("again", [Named, "gardener"], ids=["class", "name"])
-def test_a_class_that_is_installed_again_stays_the_same_object(app, again):
-    plugins.install(app, Named, again)
+def test_a_class_that_is_installed_again_stays_the_same_object(app):
+    plugins.install(app, Named, Named)
     first = plugins.find(app, "gardener").plugin
-    plugins.install(app, again)
+    plugins.install(app, Named)
     assert plugins.find(app, "gardener").plugin is first
     assert first.applications == [app]
 
@@ -484,11 +483,6 @@ async def coroutine(self, application):
     pass
 
 
-class Awaitable:
-    def __await__(self):
-        yield
-
-
 class Calls:
     async def __call__(self, application):
         pass
@@ -527,7 +521,6 @@ BROKEN = {
         members(get_signal_subscriptions=coroutine),
         "get_signal_subscriptions is a coroutine function",
     ),
-    "bootstrap gives an awaitable": (members(bootstrap=lambda self, application: Awaitable()), "to await"),
     "members are None": (members(bootstrap=None, get_signal_subscriptions=None), "neither"),
     "neither member": (members(), "neither get_signal_subscriptions.. nor bootstrap"),
 }
@@ -864,3 +857,20 @@ def test_a_plugin_whose_name_cannot_be_told_is_named_by_what_it_is(app):
 
     with pytest.raises(PluginError, match=r"Nameless object at .* cannot be loaded: ZeroDivisionError"):
         plugins.install(app, Nameless())
+
+
+def test_a_package_that_is_installed_again_stays_as_it_is(app, package):
+    package(
+        "orchard", "class Orchard:\n    def bootstrap(self, application):\n        pass\n", orchard="Orchard"
+    )
+    plugins.install(app, "orchard")
+    first = plugins.find(app, "orchard").plugin
+    plugins.install(app, "orchard", type(first), first)
+    assert plugins.find(app, "orchard").plugin is first
+
+
+def test_a_package_does_not_pass_for_another_plugin_of_its_name(app, package):
+    package("orchard", "def bootstrap(application):\n    pass\n", gardener="")
+    plugins.install(app, Named)
+    with pytest.raises(PluginError, match="'gardener' .*another one of that name"):
+        plugins.install(app, "gardener")

@@ -33,7 +33,7 @@ class Change(EmbeddedDocument):
 
 
 class AuditEntry(Document):
-    """One document was stored or deleted by one request; outside of a request nobody is known to have."""
+    """What was done to one document; `user` and `request_id` are empty where no request did it."""
 
     meta = {"collection": "audit", "indexes": [("model", "document", "-when"), "-when"]}
     when = DateTimeField(required=True, default=lambda: datetime.now(UTC))
@@ -74,7 +74,7 @@ class AuditTrail:
         await record("created", sender, instance)
 
     async def updated(self, sender, instance, updated_fields):
-        changes = [change(field, **values) for field, values in updated_fields.items()]
+        changes = [change(field, values) for field, values in updated_fields.items()]
         await record("updated", sender, instance, changes)
 
     async def deleted(self, sender, instance):
@@ -90,7 +90,7 @@ async def record(what, sender, instance, changes=()):
     await audit_recorded.send_robust_async(sender, entry=entry)
 
 
-def change(field, **values):
+def change(field, values):
     before, after = ("***" if SECRET.search(field) else text(values[when]) for when in ("from", "to"))
     return Change(field=field, before=before, after=after)
 
