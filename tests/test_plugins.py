@@ -872,5 +872,5 @@ def test_a_package_that_is_installed_again_stays_as_it_is(app, package):
 def test_a_package_does_not_pass_for_another_plugin_of_its_name(app, package):
     package("orchard", "def bootstrap(application):\n    pass\n", gardener="")
     plugins.install(app, Named)
-    with pytest.raises(PluginError, match="'gardener' .*another one of that name"):
+    with pytest.raises(PluginError, match=r"'gardener' .*another one of that name"):
         plugins.install(app, "gardener")
