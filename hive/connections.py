@@ -5,7 +5,6 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,7 @@ from blinker._utilities import make_id, make_ref
 from blinker.base import ANY_ID
 
 from hive.exclusive import Exclusive
-from hive.listeners import NOBODY, Bucket, Connection, Listener, Terms, in_order
+from hive.listeners import NOBODY, Bucket, Connection, Heir, Listener, On, Terms, in_order, key_of
 from hive.receivers import Call, Receiver, is_redefinition
 
 CROWDED = 128
@@ -34,6 +33,7 @@ class Connections:
         self.receivers: dict[Hashable, Any] = {}
         self.senders: dict[Hashable, Any] = {}
         self.listeners: dict[Hashable, Listener] = {}
+        self.heirs: dict[On, Heir] = {}
         self.changes = 0
         self.lookups = 0
         self._places = itertools.count()
@@ -43,12 +43,14 @@ class Connections:
         """Those who hear what `sender` sends now, in the order in which they were connected."""
         self.lookups += 1
         anybody = self.by_sender.get(ANY_ID)
-        heard = anybody.heard() if anybody else ()
+        heard = [anybody.heard()] if anybody else []
         for key in map(id, sender.__mro__) if isinstance(sender, type) else (key_of(sender),):
             bucket = self.by_sender.get(key)
             if bucket and bucket is not anybody:
-                heard = in_order((*heard, *bucket.heard())) if heard else bucket.heard()
-        return heard
+                heard.append(bucket.heard())
+        if len(heard) == 1:
+            return heard[0].listeners
+        return in_order(itertools.chain(*heard)) if heard else ()
 
     def called(self, sender: Any, listeners: tuple[Listener, ...]) -> Iterator[tuple[Listener, Receiver]]:
         """These `listeners` with their receivers, but for those who are disconnected or lost meanwhile."""
@@ -61,38 +63,36 @@ class Connections:
 
     def add(self, receiver: Receiver, call: Call, weak: bool, terms: Terms) -> bool:
         """Whether `receiver` is connected now: False where another has the `uid` for this sender."""
-        key, place = key_of(terms.sender), None if terms.application is None else id(terms.application)
-        holder = self._holder(key, place, terms.uid)
+        holder = self._holder(terms)
         if holder and holder.listener.id != make_id(receiver):
             earlier = holder.listener.reference()
             if earlier is not None and not is_redefinition(receiver, earlier):
+                reference = make_ref(receiver) if weak else lambda: receiver
+                self.heirs[terms.on] = Heir(reference, call, weak, terms)
                 return False
             self.remove({holder})
-        listener = self._listener(receiver, call, weak, holder.listener if holder else None)
-        connection = Connection(listener, key, place, terms.uid)
-        receiver_id = connection.listener.id
-        self.by_sender[key] = Bucket(self.by_sender.get(key, NOBODY) | {connection})
-        self.by_receiver[receiver_id] = Bucket(self.by_receiver.get(receiver_id, NOBODY) | {connection})
+        listener = self._listener(receiver, call, weak)
+        if not any(connection.on == terms.on for connection in self.by_receiver.get(listener.id, NOBODY)):
+            place = holder.place if holder else next(self._places)
+            self._put(Connection(listener, terms.on, place))
+            self._watch(terms.on.sender, terms.sender, self._forget_sender)
+            self._watch(("application", terms.on.application), terms.application, self._forget_application)
+            self._prune()
         self.changes += 1
-        self._watch(key, terms.sender, self._forget_sender)
-        self._watch(("application", place), terms.application, self._forget_application)
-        self._prune()
         return True
+
+    def _put(self, connection: Connection) -> None:
+        sender, receiver_id = connection.on.sender, connection.listener.id
+        self.by_sender[sender] = Bucket(self.by_sender.get(sender, NOBODY) | {connection})
+        self.by_receiver[receiver_id] = Bucket(self.by_receiver.get(receiver_id, NOBODY) | {connection})
 
     def end(self, receiver: Receiver | None, terms: Terms) -> list[Connection]:
         """End those of `receiver`, or of who has the `uid`, on these terms."""
-        if terms.uid is None:
+        if terms.on.uid is None:
             known: Iterable[Connection] = self.by_receiver.get(make_id(receiver), NOBODY)
         else:
             known = itertools.chain.from_iterable(self.by_sender.values())
-        key = key_of(terms.sender)
-        ended = [
-            connection
-            for connection in known
-            if connection.uid == terms.uid
-            and key in (ANY_ID, connection.sender)
-            and (terms.application is None or id(terms.application) == connection.application)
-        ]
+        ended = [connection for connection in known if terms.on.cover(connection.on)]
         self.remove(ended)
         self._drop_unconnected(make_id(receiver))
         return ended
@@ -100,10 +100,13 @@ class Connections:
     def remove(self, connections: Iterable[Connection]) -> None:
         """A listener that has none any more loses its place."""
         for connection in connections:
-            key, receiver_id = connection.sender, connection.listener.id
-            self.by_sender[key] = Bucket(self.by_sender[key] - {connection})
+            sender, receiver_id = connection.on.sender, connection.listener.id
+            self.by_sender[sender] = Bucket(self.by_sender[sender] - {connection})
             self.by_receiver[receiver_id] = Bucket(self.by_receiver[receiver_id] - {connection})
+            self.heirs.pop(connection.on, None)
             self._drop_unconnected(receiver_id)
+            if not self.by_sender[sender] and not isinstance(self.senders.get(sender), weakref.ref):
+                self.senders.pop(sender, None)
         self.changes += 1
 
     def _is_weak(self, receiver_id: Hashable) -> bool:
@@ -117,32 +120,35 @@ class Connections:
     def clear(self) -> None:
         for book in (self.by_sender, self.by_receiver, self.receivers, self.senders, self.listeners):
             book.clear()
+        self.heirs.clear()
         self.changes += 1
 
-    def _holder(self, key: Hashable, place: int | None, uid: Hashable) -> Connection | None:
+    def _holder(self, terms: Terms) -> Connection | None:
         """Who is connected with this `uid`, for the same sender and application."""
-        if uid is None:
+        if terms.on.uid is None:
             return None
-        rivals = (one for one in self.by_sender.get(key, NOBODY) if one.uid == uid)
-        return next((one for one in rivals if one.application == place), None)
+        rivals = self.by_sender.get(terms.on.sender, NOBODY)
+        return next((connection for connection in rivals if connection.on == terms.on), None)
 
-    def _listener(self, receiver: Receiver, call: Call, weak: bool, predecessor: Listener | None) -> Listener:
+    def _listener(self, receiver: Receiver, call: Call, weak: bool) -> Listener:
         receiver_id = make_id(receiver)
         listener = self.listeners.get(receiver_id) if self.by_receiver.get(receiver_id) else None
         if listener and not self._is_weak(receiver_id):  # who is kept once, is kept
             weak = False
         weakly = make_ref(receiver, partial(self._lost, receiver_id)) if weak else None
-        if not listener:
-            place = predecessor.place if predecessor else next(self._places)
-            listener = Listener(receiver, place, self.lookups)
+        listener = listener or Listener(receiver, self.lookups)
         listener.call, listener.reference = call, weakly or (lambda: receiver)
         self.listeners[receiver_id], self.receivers[receiver_id] = listener, weakly or receiver
         return listener
 
     def _watch(self, key: Hashable, sender: Any, forget: Callable[[Hashable, Any], None]) -> None:
-        if sender is not None and sender is not ANY and key not in self.senders:
-            with suppress(TypeError):  # strings, for example, have no weak references
-                self.senders[key] = make_ref(sender, lambda reference: when_gone(forget, key, reference))
+        if sender is None or sender is ANY or key in self.senders:
+            return
+        try:
+            self.senders[key] = make_ref(sender, lambda reference: when_gone(forget, key, reference))
+        except TypeError:
+            if not isinstance(sender, str | int):  # no other object may get its address while it is heard
+                self.senders[key] = sender
 
     def _lost(self, receiver_id: Hashable, reference: Any) -> None:
         listener = self.listeners.get(receiver_id)
@@ -158,9 +164,15 @@ class Connections:
 
     def _forget_receiver(self, receiver_id: Hashable, reference: Any) -> None:
         if self.receivers.get(receiver_id) is reference:  # and not another, connected at the same address
-            self.remove(self.by_receiver.get(receiver_id, NOBODY))
+            connections = self.by_receiver.get(receiver_id, NOBODY)
+            heirs = [self.heirs.get(connection.on) for connection in connections]
+            self.remove(connections)
             self.by_receiver.pop(receiver_id, None)
             self._drop_unconnected(receiver_id)  # as it is already, if its senders went before
+            for heir in filter(None, heirs):
+                if (receiver := heir.reference()) is not None:
+                    self.add(receiver, *heir[1:])
+                    self.lookups += 1  # for it was not lost at once, should it be lost now
 
     def _forget_sender(self, key: Hashable, reference: Any) -> None:
         if self.senders.get(key) is reference:
@@ -176,7 +188,7 @@ class Connections:
         if self.senders.get(key) is reference:
             del self.senders[key]
             known = itertools.chain.from_iterable(self.by_sender.values())
-            self.remove([one for one in known if ("application", one.application) == key])
+            self.remove([one for one in known if ("application", one.on.application) == key])
 
     def _prune(self) -> None:
         """Drop the sets that became empty, as soon as there may be more of them than of others."""
@@ -190,11 +202,3 @@ class Connections:
 def when_gone(forget: Callable[[Hashable, Any], None], key: Hashable, reference: Any) -> None:
     if not sys.is_finalizing():
         exclusively.soon(partial(forget, key, reference))
-
-
-def key_of(sender: Any) -> Hashable:
-    """What a sender is known by: strings and integers by value, any other object by what it is."""
-    if sender is None or sender is ANY:
-        return ANY_ID
-    return (int, sender) if isinstance(sender, int) else make_id(sender)
-    # blinker takes the number itself, which 0 has in common with ANY
