@@ -50,7 +50,7 @@ class Signal(blinker.NamedSignal):
         exclusively(partial(self._declare, doc, tuple(arguments)))
 
     def _declare(self, doc: str | None, arguments: tuple[str, ...]) -> None:
-        if self.arguments and arguments and self.arguments != arguments:
+        if self.arguments and arguments and {*self.arguments} != {*arguments}:
             raise TypeError(f"{self.name} is declared with {self.arguments}, and cannot have {arguments}.")
         if arguments and not self.arguments:
             known = [(listener, listener.reference()) for listener in self._connections.listeners.values()]
@@ -77,17 +77,23 @@ class Signal(blinker.NamedSignal):
         - `sender`: any object. Strings and integers are told apart by value, a class hears its subclasses.
         - `weak`: forget the receiver when nothing else refers to it. Lambdas and local functions need False.
           Who was connected with False is kept until it is disconnected.
-        - `dispatch_uid`: for each sender only the first receiver with this uid is connected. One that is the
-          same function loaded anew takes its place.
+        - `dispatch_uid`: for each sender only the first receiver with this uid is connected. Another follows
+          when that is lost, or takes its place if it is the same function, loaded anew.
         - `application`: hear only what is sent while a request to that application is served.
 
         Raises `TypeError` if `receiver` requires an argument that the signal does not have, and for a
         `dispatch_uid` that is not hashable.
         """
+        if not isinstance(application, Application | None):
+            raise TypeError(f"application is a tornado.web.Application, not {application!r}.")
         hash(dispatch_uid)  # which says what is wrong with it, before anything is changed
         terms = Terms(sender, application, dispatch_uid)
         if exclusively(partial(self._connect, receiver, weak, terms)):
-            self._announce("receiver_connected", receiver=receiver, sender=sender, weak=weak)
+            try:
+                self._announce("receiver_connected", receiver=receiver, sender=sender, weak=weak)
+            except TypeError:  # with which blinker lets one who hears of it refuse
+                self.disconnect(receiver, sender, dispatch_uid, application=application)
+                raise
         return receiver
 
     def _connect(self, receiver: Receiver, weak: bool, terms: Terms) -> bool:
@@ -122,7 +128,7 @@ class Signal(blinker.NamedSignal):
         listeners = self._connections.heard_by(sender)
         return (receiver for _, receiver in self._connections.called(sender, listeners))
 
-    def send(self, sender: Any = None, *, _async_wrapper: Any = None, **arguments: Any) -> Responses:
+    def send(self, /, sender: Any = None, *, _async_wrapper: Any = None, **arguments: Any) -> Responses:
         """Call every receiver; the first exception ends it. Coroutine functions need an `_async_wrapper`.
 
         Gives a list of ``(receiver, response)``, as everything that sends does.
@@ -134,7 +140,9 @@ class Signal(blinker.NamedSignal):
             for listener, receiver in self._audience(sender)
         ]
 
-    def send_robust(self, sender: Any = None, *, _async_wrapper: Any = None, **arguments: Any) -> Responses:
+    def send_robust(
+        self, /, sender: Any = None, *, _async_wrapper: Any = None, **arguments: Any
+    ) -> Responses:
         """As `send`, but everyone is called: an exception is logged, and the response in its pair."""
         responses: Responses = []
         for listener, receiver in self._audience(sender):
@@ -146,7 +154,7 @@ class Signal(blinker.NamedSignal):
         return responses
 
     async def send_async(
-        self, sender: Any = None, *, _sync_wrapper: Any = None, **arguments: Any
+        self, /, sender: Any = None, *, _sync_wrapper: Any = None, **arguments: Any
     ) -> Responses:
         """Call every receiver, plain or coroutine, one after another; the first exception ends it."""
         return [
@@ -155,7 +163,7 @@ class Signal(blinker.NamedSignal):
         ]
 
     async def send_robust_async(
-        self, sender: Any = None, *, _sync_wrapper: Any = None, **arguments: Any
+        self, /, sender: Any = None, *, _sync_wrapper: Any = None, **arguments: Any
     ) -> Responses:
         """As `send_async`, but everyone is called: an exception is logged, and the response in its pair."""
         responses: Responses = []
@@ -194,9 +202,7 @@ class Signal(blinker.NamedSignal):
                 return await call(wrapper(receiver), self, sender, arguments)
             with watch:
                 response = call(receiver, self, sender, arguments)
-            if inspect.iscoroutine(response):
-                return await watched(response, watch)
-            return await response if inspect.isawaitable(response) else response
+            return await watched(response, watch) if inspect.isawaitable(response) else response
         except asyncio.CancelledError as error:
             if is_cancelled(asyncio.current_task()):
                 raise

@@ -107,6 +107,9 @@ class Exchange(ProblemHandler):
         return Decoding(self, partial(neighbour, self.application, self.resource), patch, replace)
 
     def reply(self, status: int, value: Any) -> None:
+        """The answer, unless a receiver gave one."""
+        if self._finished:
+            return
         self.set_status(status)
         self.set_header("Content-Type", payload.JSON)
         self.write(dumps(value))

@@ -174,9 +174,11 @@ def check(plugin: Any) -> None:
 def offered(name: str) -> Any:
     """What an installed package offers by this name."""
     found = list(entry_points(group=GROUP, name=name))
-    if len(found) != 1:
-        offers = ", ".join(f"{one.name} ({one.value})" for one in found) or ", ".join(discover()) or "none"
-        raise LookupError(f"exactly one installed package should offer it; there is: {offers}.")
+    if not found:
+        raise LookupError(f"no installed package offers it, but {', '.join(discover()) or 'nothing'}.")
+    if len(found) > 1:
+        rivals = " and ".join(one.dist.name if one.dist else one.value for one in found)
+        raise LookupError(f"several installed packages offer it: {rivals}.")
     return found[0].load()
 
 

@@ -33,7 +33,14 @@ MOMENT = 1e-6
 
 
 class Interrupted(RuntimeError):
-    """Raised in a story where the task that delivered what it yielded was cancelled by a receiver."""
+    """Raised in a story where a receiver ended the task that delivered what the story yielded."""
+
+
+def interrupted(error: BaseException) -> Interrupted:
+    """What is raised for what is no `Exception`: a receiver cancelled itself, or called ``pytest.fail()``."""
+    interruption = Interrupted(f"A receiver ended the delivery: {error!r}")
+    interruption.__cause__ = error
+    return interruption
 
 
 class Pool:
@@ -76,13 +83,13 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any
         try:
             await loop.create_task(deliver(outcome), context=context)
             step = partial(next, story)
-        except asyncio.CancelledError as error:
-            if is_cancelled(asyncio.current_task()):
-                raise
-            step = partial(story.throw, Interrupted(f"A delivery was cancelled from within: {error!r}"))
         except Exception as error:  # noqa: BLE001 - it goes on in the story
             refusal = error
             step = partial(story.throw, error)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit) or is_cancelled(asyncio.current_task()):
+                raise
+            step = partial(story.throw, interrupted(error))
 
 
 def _turn(step: Callable[[], Any], deadline: float) -> tuple[bool, Any]:

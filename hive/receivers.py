@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter
@@ -48,9 +48,8 @@ def call_of(receiver: Receiver, arguments: tuple[str, ...]) -> Call:
     It may also name ``signal``. Raises `TypeError` with the reason why it cannot be called with these. A
     signal without declared arguments may have any.
     """
-    try:
-        parameters = list(inspect.signature(receiver).parameters.values())
-    except ValueError:  # some built-in functions have no signature to look at
+    parameters = parameters_of(receiver)
+    if parameters is None:
         return Call("", False, None, is_coroutine(receiver))
     named = {parameter.name for parameter in parameters if parameter.kind in BY_NAME}
     takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
@@ -61,6 +60,22 @@ def call_of(receiver: Receiver, arguments: tuple[str, ...]) -> Call:
     taken = frozenset(parameter.name for parameter in others if fits(parameter, arguments))
     takes_signal = "signal" in named - set(arguments) - {first}
     return Call(first, takes_signal, None if takes_all or not arguments else taken, is_coroutine(receiver))
+
+
+def parameters_of(receiver: Receiver) -> list[Parameter] | None:
+    """Its own, or where it passes on whatever it gets those of what it wraps; None if nobody can tell."""
+    own = signature_of(receiver, follow_wrapped=False)
+    passes_on = own is None or [parameter.kind for parameter in own] == list(VARIADIC)
+    return signature_of(receiver, follow_wrapped=True) if passes_on else own
+
+
+def signature_of(receiver: Receiver, *, follow_wrapped: bool) -> list[Parameter] | None:
+    try:
+        return list(inspect.signature(receiver, follow_wrapped=follow_wrapped).parameters.values())
+    except (TypeError, ValueError):  # some built-in functions and mocks have none to look at
+        if not callable(receiver):
+            raise
+        return None
 
 
 def place_of_sender(parameters: list[Parameter], named: set[str], arguments: tuple[str, ...]) -> str | None:
@@ -107,7 +122,7 @@ def name_of(receiver: Receiver) -> str:
     """Its module and qualified name; of a partial those of its function, of other objects of their class."""
     if isinstance(receiver, partial):
         return name_of(receiver.func)
-    named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
+    named = receiver if isinstance(getattr(receiver, "__qualname__", None), str) else type(receiver)
     module = getattr(named, "__module__", None) or "builtins"
     return f"{module}.{named.__qualname__}"
 
@@ -148,8 +163,9 @@ class Watch:
 
 
 @coroutine
-def watched(running: Coroutine[Any, Any, T], watch: Watch) -> Generator[Any, Any, T]:
-    """Await a coroutine with a watch on each of its steps."""
+def watched(awaitable: Awaitable[T], watch: Watch) -> Generator[Any, Any, T]:
+    """Await something with a watch on each of its steps."""
+    running = waiting(awaitable)
     step = partial(running.send, None)
     while True:
         try:
@@ -161,6 +177,10 @@ def watched(running: Coroutine[Any, Any, T], watch: Watch) -> Generator[Any, Any
             step = partial(running.send, (yield awaited))
         except BaseException as error:  # noqa: BLE001 - it is the coroutine's
             step = partial(running.throw, error)
+
+
+async def waiting(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def is_cancelled(task: asyncio.Task[Any] | None) -> bool:

@@ -421,3 +421,10 @@ def test_a_connection_keeps_no_application_alive(connect):
         connect(CREATED, application=mortal)
         del mortal
     assert known() is None
+
+
+def test_what_is_no_application_is_refused():
+    signal = Namespace().signal("happened")
+    with pytest.raises(TypeError, match=r"application is a tornado.web.Application, not 'nonsense'"):
+        signal.connect(print, application="nonsense")
+    assert not signal.receivers

@@ -232,6 +232,14 @@ def test_one_that_answers_by_itself_before_ends_the_request(
     assert lines(caplog) == []
 
 
+@each_post_signal
+def test_a_post_receiver_that_answers_by_itself_has_answered(client, pot, row, caplog):
+    signal = row[-1]
+    with signal.connected_to(answers):
+        assert ask(client, pot, row).status == 202
+    assert lines(caplog) == []
+
+
 def test_a_pre_receiver_that_raises_finish_ends_the_request(mongomock_database, caplog):
     def finishes(sender, handler):
         handler.set_status(202)
@@ -284,7 +292,21 @@ async def runs_out_of_time(sender):
         await asyncio.sleep(10)
 
 
+def calls_pytest_fail(sender):
+    pytest.fail("for tests")
+
+
+class Ended(BaseException):
+    pass
+
+
+async def raises_what_is_no_exception(sender):
+    raise Ended
+
+
 CANCELLED = [
+    calls_pytest_fail,
+    raises_what_is_no_exception,
     cancels_itself,
     cancels_itself_and_returns,
     cancels_itself_plainly,
@@ -341,7 +363,10 @@ def test_a_request_is_served_whatever_becomes_of_those_who_hear_of_its_end(mongo
     assert sorted(told.name for told in heard) == ["request_finished"] * 2 + ["request_started"] * 2
 
 
-@pytest.mark.parametrize("receiver", [cancels_itself, awaits_a_cancelled_task, awaits_a_cancelled_future])
+@pytest.mark.parametrize(
+    "receiver",
+    [cancels_itself, awaits_a_cancelled_task, awaits_a_cancelled_future, calls_pytest_fail],
+)
 def test_a_pre_receiver_that_is_cancelled_is_a_bug_and_nothing_is_stored(client, receiver):
     with signals.pre_create_instance.connected_to(receiver):
         reply = client.post("/pot", json={"name": "a"})

@@ -683,7 +683,9 @@ def test_all_that_is_discovered_can_be_installed(app, package):
 
 def test_a_name_that_no_package_offers_is_answered_with_those_that_there_are(app, package, plugin):
     package("garden", GARDEN, rose="Garden")
-    with pytest.raises(PluginError, match=r"'tulip' cannot be loaded: .*exactly one .* there is: .*rose"):
+    with pytest.raises(
+        PluginError, match=r"'tulip' cannot be loaded: .*no installed package offers it, but rose"
+    ):
         plugins.install(app, plugin, "tulip")
     assert not happened.receivers
     assert "garden" not in sys.modules
@@ -695,8 +697,7 @@ def test_a_name_that_two_packages_offer_is_refused_with_both(app, package):
     with pytest.raises(PluginError) as raised:
         plugins.install(app, "tulip", "rose")
     assert "'rose'" in str(raised.value)
-    assert "garden:Garden" in str(raised.value)
-    assert "orchard:Garden" in str(raised.value)
+    assert "garden and orchard" in str(raised.value) or "orchard and garden" in str(raised.value)
     assert not ext.signal("garden_watered").receivers
     plugins.install(app, "tulip")
     assert sys.modules["orchard"].applications == [app]

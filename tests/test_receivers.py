@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import inspect
+from unittest.mock import AsyncMock, MagicMock, Mock, create_autospec
 
 import pytest
 
@@ -792,3 +793,81 @@ def test_who_sends_can_be_cancelled(signal, calls, how):
 )
 def test_every_receiver_has_a_name(receiver, name):
     assert name_of(receiver) == name
+
+
+# Wrappers and mocks
+
+
+def passing_on(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def adding(function):
+    @functools.wraps(function)
+    def wrapper(sender, **arguments):
+        return function(sender, database=1, **arguments)
+
+    return wrapper
+
+
+def requiring(function):
+    @functools.wraps(function)
+    def wrapper(sender, price):
+        return function(sender)
+
+    return wrapper
+
+
+def test_a_wrapper_that_passes_everything_on_is_given_what_the_wrapped_takes(signal):
+    @passing_on
+    def receiver(sender, instance):
+        return instance
+
+    signal.connect(receiver)
+    assert signal.send("me", instance=1, handler=2) == [(receiver, 1)]
+
+
+def test_a_wrapper_is_given_what_it_takes_itself(signal):
+    @adding
+    def receiver(sender, database, **arguments):
+        return database, arguments
+
+    signal.connect(receiver)
+    assert signal.send("me", instance=1, handler=2) == [(receiver, (1, {"instance": 1, "handler": 2}))]
+
+
+def test_a_wrapper_that_requires_what_the_signal_does_not_have_is_refused(signal):
+    with pytest.raises(TypeError, match="it requires 'price'"):
+        signal.connect(requiring(lambda sender: None))
+
+
+def test_a_cached_function_is_given_what_it_takes(signal):
+    receiver = functools.lru_cache(lambda sender, instance: instance)
+    signal.connect(receiver)
+    assert signal.send("me", instance=1, handler=2) == [(receiver, 1)]
+
+
+@pytest.mark.parametrize(
+    "mock", [Mock(), MagicMock(), Mock(spec=print), create_autospec(lambda sender, instance, handler: None)]
+)
+def test_mocks_are_called_with_everything(signal, mock):
+    signal.connect(mock)
+    signal.send("me", instance=1, handler=2)
+    mock.assert_called_once_with("me", instance=1, handler=2)
+
+
+def test_an_async_mock_is_awaited(signal):
+    mock = AsyncMock()
+    signal.connect(mock)
+    asyncio.run(signal.send_async("me", instance=1, handler=2))
+    mock.assert_awaited_once_with("me", instance=1, handler=2)
+
+
+def test_an_argument_may_be_called_self():
+    signal = Signal("told", arguments=("self",))
+    signal.connect(receiver := lambda sender, self: self)
+    assert signal.send("me", self=1) == [(receiver, 1)]

@@ -13,9 +13,11 @@ import types
 import warnings
 import weakref
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 
 import blinker
 import pytest
+from bson import ObjectId
 
 from hive import signals
 from hive.signals import ANY, Namespace, Signal, receiver
@@ -65,6 +67,14 @@ class HeldUp:
 
     def __call__(self, sender):
         pass
+
+
+class Decorated:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, sender):
+        self.function(sender)
 
 
 def hears(sender):
@@ -205,6 +215,16 @@ def test_receiver_connected_and_disconnected_are_told_with_any_for_anybody(signa
     ]
 
 
+def test_who_hears_of_a_connection_refuses_it_with_a_type_error(signal):
+    def refuses(signal, **connection):
+        raise TypeError("not here")
+
+    signal.receiver_connected.connect(refuses)
+    with pytest.raises(TypeError, match="not here"):
+        signal.connect(hears)
+    assert not signal.receivers
+
+
 def test_receiver_connected_is_not_told_of_who_is_not_connected(signal, calls):
     def tell(where, receiver, **rest):
         calls.append(receiver)
@@ -338,6 +358,15 @@ def test_a_sender_that_dies_is_forgotten(signal, calls):
     assert calls == []
 
 
+@pytest.mark.parametrize("make", [list, dict, ObjectId, Decimal])
+def test_a_sender_without_weak_references_is_not_taken_for_another(signal, calls, make):
+    for _ in range(100):
+        signal.connect(hears, make())
+        assert send(signal, make()) == []
+    signal.disconnect(hears)
+    assert not signal._connections.senders
+
+
 def test_a_class_that_dies_is_forgotten(signal, calls):
     signal.connect_via(type("Cat", (), {}))(calls.append)
     gc.collect()
@@ -412,6 +441,15 @@ def test_receivers_are_called_in_the_order_in_which_they_were_connected(signal, 
         signal.connect(named(index), sender)
     send(signal, how=how)
     assert calls == list(range(len(senders)))
+
+
+def test_it_is_the_order_of_what_connects_to_this_sender(signal, calls, named):
+    first, second = named("first"), named("second")
+    signal.connect(first, "another")
+    signal.connect(second, Dog)
+    signal.connect(first, Dog)
+    send(signal)
+    assert calls == ["second", "first"]
 
 
 def test_who_is_connected_again_keeps_its_place(signal, calls, named):
@@ -504,7 +542,7 @@ def plugin(tmp_path, monkeypatch, signal, calls):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # or what is written next may look the same age
     monkeypatch.syspath_prepend(tmp_path)
     given = types.ModuleType("given_to_plugin")
-    given.signal, given.calls, given.loads = signal, calls, []
+    given.signal, given.calls, given.loads, given.Decorated = signal, calls, [], Decorated
     monkeypatch.setitem(sys.modules, "given_to_plugin", given)
 
     def load(code):
@@ -526,6 +564,11 @@ RELOADED = {
     "decorated without dispatch_uid": "@receiver(signal)\n" + FUNCTION,
     "a static method": "class Ears:\n    @staticmethod\n    @receiver(signal, dispatch_uid='news')\n"
     "    def hear(sender, load=len(loads)):\n        calls.append(load)\n",
+    "of a decorator without functools.wraps": "def decorated(function):\n"
+    "    def wrapper(sender):\n        function(sender)\n    return wrapper\n"
+    "@receiver(signal, dispatch_uid='news')\n@decorated\n" + FUNCTION,
+    "of a decorator that is a class": "@receiver(signal, dispatch_uid='news')\n@Decorated\n" + FUNCTION,
+    "cached": "import functools\n@receiver(signal, dispatch_uid='news')\n@functools.lru_cache\n" + FUNCTION,
     "a method": "class Ears:\n    def hear(self, sender, load=len(loads)):\n        calls.append(load)\n"
     "ears = Ears()\nsignal.connect(ears.hear, weak=False, dispatch_uid='news')",
 }
@@ -540,6 +583,29 @@ def test_after_its_module_is_loaded_again_the_new_function_is_called_once(signal
         gc.collect()
         send(signal)
     assert calls == [1, 2, 3]
+
+
+def test_who_is_disconnected_by_its_dispatch_uid_leaves_it_to_nobody(signal, calls):
+    first, second = Hearer(calls), Hearer(calls)
+    signal.connect(first.hear, dispatch_uid="news")
+    signal.connect(second.hear, dispatch_uid="news")
+    signal.disconnect(dispatch_uid="news")
+    del first
+    gc.collect()
+    assert not signal.receivers
+
+
+def test_who_was_refused_for_a_dispatch_uid_has_it_when_the_first_is_lost(signal, calls):
+    first, second = Hearer(calls, "first"), Hearer(calls, "second")
+    signal.connect(first.hear, Dog, dispatch_uid="news")
+    signal.connect(second.hear, Dog, dispatch_uid="news")
+    send(signal)
+    del first
+    gc.collect()
+    send(signal)
+    assert signal.disconnect(dispatch_uid="news")
+    send(signal)
+    assert calls == ["first", "second"]
 
 
 def test_a_function_that_is_loaded_again_takes_the_place_of_the_old_one(signal, calls, plugin, named):
