@@ -4,9 +4,9 @@ import asyncio
 import logging
 import re
 import socket
-import uuid
 from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from secrets import token_hex
 from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
@@ -42,7 +42,7 @@ class ProblemHandler(RequestHandler):
         told: list[str] = self.request.headers.get_list("X-Request-ID")
         if len(told) == 1 and REQUEST_ID.fullmatch(told[0]) and self._is_trusted():
             return told[0]
-        return uuid.uuid4().hex
+        return token_hex(16)
 
     def _is_trusted(self) -> bool:
         try:
