@@ -92,17 +92,17 @@ class Client:
 
 
 @contextmanager
-def serve(what: list[Any] | Application, **settings: Any) -> Iterator[Client]:
+def serve(routes: list[Any] | Application, **settings: Any) -> Iterator[Client]:
     """Serve routes, or an application, on a free port of 127.0.0.1 while the block runs.
 
     It has a thread with an event loop of its own. `settings` are those of the `Application` that is made for
     routes. Requests that are served when the block ends have 10 seconds to end, and 10 more to tell of it
     (`request_finished`); tasks that the application has started are cancelled.
     """
-    if isinstance(what, Application):
-        application = what
+    if isinstance(routes, Application):
+        application = routes
     else:
-        application = Application(what, **{"default_handler_class": NotFoundHandler} | settings)
+        application = Application(routes, **{"default_handler_class": NotFoundHandler} | settings)
     server = HTTPServer(application)
     sockets = bind_sockets(0, "127.0.0.1")
     loop = asyncio.new_event_loop()

@@ -4,9 +4,6 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["hive.testing"]
-
-
 @pytest.fixture(params=["mongomock", "mongodb"])
 def database(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_database")
