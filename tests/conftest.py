@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+
 @pytest.fixture(params=["mongomock", "mongodb"])
 def database(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_database")
