@@ -12,7 +12,7 @@ from tornado.web import Application
 
 from hive.connections import Connections, exclusively
 from hive.listeners import Listener, Terms
-from hive.receivers import Call, Receiver, Watch, call_of, is_cancelled, logger, name_of, watched
+from hive.receivers import Call, Receiver, Watch, call_of, is_cancelled, logger, watched
 
 F = TypeVar("F", bound=Receiver)
 Responses = list[tuple[Receiver, Any]]
@@ -149,7 +149,7 @@ class Signal(blinker.NamedSignal):
             try:
                 response = self._call(listener, receiver, _async_wrapper, sender, arguments)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-                response = self._failed(receiver, error)
+                response = self._failed(listener, error)
             responses.append((receiver, response))
         return responses
 
@@ -171,7 +171,7 @@ class Signal(blinker.NamedSignal):
             try:
                 response = await self._await(listener, receiver, _sync_wrapper, sender, arguments)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-                response = self._failed(receiver, error)
+                response = self._failed(listener, error)
             responses.append((receiver, response))
         return responses
 
@@ -208,8 +208,8 @@ class Signal(blinker.NamedSignal):
                 raise
             raise RuntimeError(f"{listener.name} waited for what was cancelled.") from error
 
-    def _failed(self, receiver: Receiver, error: Exception) -> Exception:
-        logger.error("%s failed on %s", name_of(receiver), self.name, exc_info=error)
+    def _failed(self, listener: Listener, error: Exception) -> Exception:
+        logger.error("%s failed on %s", listener.name, self.name, exc_info=error)
         return error
 
     def _call_of(self, receiver: Receiver, arguments: tuple[str, ...]) -> Call:

@@ -87,7 +87,7 @@ def install(application: Application, *plugins: Any, limited: bool = False) -> N
     Raises `PluginError`, with nothing installed, if one of them cannot be loaded. What a `bootstrap` did
     before that is not undone.
     """
-    known = _installed.setdefault(application, {})
+    known = installed_in(application)
     fresh: list[Installed] = []
     try:
         for plugin in plugins:
@@ -118,9 +118,16 @@ def enable(application: Application, name: str) -> None:
     find(application, name).connect(application)
 
 
+def installed_in(application: Application) -> dict[str, Installed]:
+    """The plugins of an application by name; `TypeError` if it is none."""
+    if not isinstance(application, Application):
+        raise TypeError(f"Plugins are for a tornado.web.Application, not for {application!r}.")
+    return _installed.setdefault(application, {})
+
+
 def find(application: Application, name: str) -> Installed:
     """The plugin that is installed by this name; `PluginError` if there is none."""
-    known = _installed.get(application, {})
+    known = installed_in(application)
     if name not in known:
         raise PluginError(f"No plugin {name!r} is installed, only these: {', '.join(known) or 'none'}.")
     return known[name]

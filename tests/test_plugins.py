@@ -875,3 +875,11 @@ def test_a_package_does_not_pass_for_another_plugin_of_its_name(app, package):
     plugins.install(app, Named)
     with pytest.raises(PluginError, match=r"'gardener' .*another one of that name"):
         plugins.install(app, "gardener")
+
+
+@pytest.mark.parametrize("nothing", ["app", None, Application])
+def test_what_is_no_application_takes_no_plugins(nothing, plugin):
+    for call in (plugins.install, plugins.disable, plugins.enable):
+        with pytest.raises(TypeError, match=r"for a tornado.web.Application, not for"):
+            call(nothing, plugin)
+    assert not happened.receivers
