@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace as changed
 from typing import Any
 
-from hive import storage
+from hive import protection, storage
 from hive.resource import Keys, Resource
 
 
@@ -32,14 +32,18 @@ class Decoding:
         for query in keys.queries(text_of(name)):
             if (model, query.get("_id")) in self._known:
                 return query["_id"]
-            found = storage.first(rows.only("pk"), query)
-            if found is not None:
+            found = (
+                storage.first(rows, query) if self._conceals(model) else storage.first(rows.only("pk"), query)
+            )
+            if found is not None and not self._is_concealed(model, found):
                 self._known.add((model, found["_id"]))
                 return found["_id"]
         raise ValueError(f"names no {model.__name__} that there is")
 
     def prefetch(self, model: Any, names: Iterable[Any]) -> None:
         """Find many documents by primary key in one query, for `find` to know."""
+        if self._conceals(model):
+            return  # each is looked at for itself
         keys, rows = self._keys_and_rows(model)
         queries = [next(keys.queries(str(name)), {}) for name in names if isinstance(name, str | int)]
         found = storage.keys_among(rows, [query["_id"] for query in queries if "_id" in query])
@@ -51,6 +55,17 @@ class Decoding:
         if raw is None:
             raise ValueError(f"names no {model.__name__} that there is")
         return storage.hydrate(model, raw)
+
+    def _conceals(self, model: Any) -> bool:
+        """Whether there may be documents of which this client must not know."""
+        resource = None if model._meta.get("abstract") else self.resource_of(model)
+        return resource is not None and protection.conceals_some(self.handler, resource)
+
+    def _is_concealed(self, model: Any, raw: Any) -> bool:
+        resource = self.resource_of(model) if self._conceals(model) else None
+        return resource is not None and protection.is_concealed(
+            self.handler, resource, storage.hydrate(model, raw)
+        )
 
     def routed(self, model: Any, declared: bool) -> Any:
         """`model`, if clients may name its documents: the field declares it, or the application serves it."""

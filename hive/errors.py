@@ -68,6 +68,14 @@ def beneath(field: str, trail: Sequence[str]) -> str:
     return ".".join(parts[len(trail) :]) if leads else field
 
 
+class Unauthorized(Problem):
+    """Nobody is signed in; the challenge says how a client without cookies does (RFC 6750)."""
+
+    status = 401
+    sentence = "Sign in first."
+    extra_headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+
+
 class Forbidden(Problem):
     status = 403
     sentence = "This is not allowed."
@@ -102,12 +110,29 @@ class UnsupportedMediaType(Problem):
     sentence = "The content type of the body is not supported."
 
 
+class TooManyRequests(Problem):
+    status = 429
+    sentence = "These are too many requests."
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"These are too many requests. Try again in {seconds} seconds.")
+        self.extra_headers = {"Retry-After": str(seconds)}
+
+
 class Unavailable(Problem):
     """MongoDB cannot be reached in time. Try again after some seconds."""
 
     status = 503
     sentence = "The database cannot be reached at the moment."
     extra_headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
+class ProviderUnavailable(Problem):
+    """A provider of sign-ins cannot be reached in time, or gives no answer that can be used."""
+
+    status = 503
+    sentence = "The sign-in provider cannot be reached at the moment."
+    extra_headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
 def body(status: int, detail: str, errors: list[FieldError], **members: Any) -> bytes:

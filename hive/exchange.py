@@ -5,24 +5,23 @@ from collections.abc import Callable, Coroutine, Generator
 from functools import partial, wraps
 from typing import Any, NamedTuple, TypeVar
 
-from tornado.web import Finish, stream_request_body
+from tornado.web import Finish
 
-from hive import payload, pool
+from hive import payload, pool, protection
+from hive.authentication import authentication_of
+from hive.bodies import BodyHandler
 from hive.decoding import Decoding
-from hive.errors import ContentTooLarge, MethodNotAllowed, UnsupportedMediaType
+from hive.errors import MethodNotAllowed
+from hive.origins import SAFE
 from hive.paths import segments_of, walk
-from hive.places.place import Place, World
+from hive.permissions import is_regardless
+from hive.places.place import Item, Place, World
 from hive.plain import dumps
+from hive.protection import OF_METHOD
 from hive.resource import Resource, neighbour, path_of
-from hive.serving import ProblemHandler
 from hive.signals import Signal
 
 logger = logging.getLogger("hive")
-
-BODY_LIMIT = 2**20
-"""Bytes of a body at most, unless the application's setting `hive_body_limit` says otherwise."""
-MOST_DROPPED = 2**26
-"""Bytes of a body over the limit that are read, so that the client sees the answer."""
 
 
 class Emission(NamedTuple):
@@ -50,8 +49,7 @@ def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]
     return run
 
 
-@stream_request_body
-class Exchange(ProblemHandler):
+class Exchange(BodyHandler):
     """A request for a URL of one resource.
 
     Receivers find in it, beside what Tornado offers: `instance`, the document that the signal is about, as
@@ -62,7 +60,36 @@ class Exchange(ProblemHandler):
         self.resource = resource
         self.instance: Any = None
         self.values: dict[str, Any] = {}
-        self._body = bytearray()
+        self.views: dict[Resource, Resource] = {}
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        if authentication_of(self.application):
+            self.set_header("Cache-Control", "private, no-cache")  # for who asks matters
+
+    def prepare(self) -> Any:
+        """Let nobody in who has no business here, before anything else is done."""
+        super().prepare()
+        if not self._finished and (self.resource.allow or authentication_of(self.application)):
+            return self._enter()
+        return None
+
+    async def _enter(self) -> None:
+        """Raises `Unauthorized`, `Forbidden` or `TooManyRequests`."""
+        authentication = authentication_of(self.application)
+        session = await authentication.session_of(self) if authentication else None
+        nested = self.request.path.removesuffix("/").count("/") > self.resource.root.count("/") + 1
+        entry = protection.of_entry(self, self.resource, nested=nested)
+
+        def enter() -> None:
+            if authentication:
+                authentication.admit(self, session)
+            protection.check_entry(self, entry)
+
+        if session or self.request.method not in SAFE or not all(map(is_regardless, entry)):
+            await pool.call(enter)
+        else:
+            enter()
 
     def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
         """Send a signal to those who hear it; ``handler.instance`` is `current`, or the `instance` it has."""
@@ -92,27 +119,49 @@ class Exchange(ProblemHandler):
         super().write_error(status_code, **kwargs)
 
     def place(self) -> Place:
-        """What the URL addresses. Raises `NotFound`, or `MethodNotAllowed`."""
+        """What the URL addresses, if the request may do there what it wants.
+
+        Raises `NotFound`, `MethodNotAllowed`, `Unauthorized` or `Forbidden`.
+        """
         place = self._walk()
         if str(self.request.method) not in place.allowed:
             raise MethodNotAllowed(place.allowed)
+        place.check(OF_METHOD[self.request.method])
         return place
 
     def _walk(self) -> Place:
-        world = World(self, self.resource, partial(neighbour, self.application, self.resource))
+        self.resource = self.resource.seen_by(self)
+        world = World(self, self.resource, self.routes_of)
         self.segments = segments_of(self.request.path)[self.resource.root.count("/") :]
         return walk(world, self.segments)
 
+    def routes_of(self, model: Any) -> Resource | None:
+        """The routes under which this request reaches documents of `model`; see `hive.resource.neighbour`."""
+        resource = neighbour(self.application, self.resource, model)
+        return None if resource is None else resource.seen_by(self)
+
     def decoding(self, *, patch: bool = False, replace: bool = False) -> Decoding:
-        return Decoding(self, partial(neighbour, self.application, self.resource), patch, replace)
+        return Decoding(self, self.routes_of, patch, replace)
+
+    def may_read(self, resource: Resource, document: Any) -> bool:
+        return protection.shows(self, resource, lambda: document)
+
+    def readable(self, items: list[Item]) -> list[Item]:
+        """Those of a list that the client may read."""
+        return [
+            item
+            for item in items
+            if item.resource is None or protection.shows(self, item.resource, partial(item.hydrate, item.raw))
+        ]
 
     def reply(self, status: int, value: Any) -> None:
-        """The answer, unless a receiver gave one."""
+        """The answer, unless a receiver gave one; without a value it has no body, and 204 instead of 200."""
         if self._finished:
             return
-        self.set_status(status)
-        self.set_header("Content-Type", payload.JSON)
-        self.write(dumps(value))
+        self.set_status(204 if value is None and status == 200 else status)
+        if value is not None:
+            self.set_header("Content-Type", payload.JSON)
+            self.write(dumps(value))
 
     def created(self, value: Any, name: str | None, *, in_list: bool) -> None:
         """201, with the address of what was created."""
@@ -122,35 +171,10 @@ class Exchange(ProblemHandler):
             self.set_header("X-Created-Id", path_of(name))
         self.reply(201, value)
 
-    def prepare(self) -> None:
-        """Refuse a large body before it is sent, if the client waits for that or would not end soon.
-
-        Any other is read to its end and dropped: a client sees no answer while it is sending.
-        """
-        super().prepare()
-        length = self.request.headers.get("Content-Length", "0")
-        most = self.body_limit if "Expect" in self.request.headers else max(self.body_limit, MOST_DROPPED)
-        if length.isascii() and length.isdigit() and int(length[:20]) > most:
-            raise self._too_large()
-
-    def data_received(self, chunk: bytes) -> None:
-        if len(self._body) <= self.body_limit:
-            self._body += chunk
-
-    def _too_large(self) -> ContentTooLarge:
-        return ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
-
-    def body(self, form: Any, *more_types: str) -> dict[str, Any]:
-        if len(self._body) > self.body_limit:
-            raise self._too_large()
-        if "Content-Encoding" in self.request.headers:  # Tornado's decompress_request takes it away
-            raise UnsupportedMediaType("The body must not be compressed.")
-        accepted = (payload.JSON, *more_types, payload.FORM)
-        return payload.read(self.request.headers.get("Content-Type", ""), bytes(self._body), form, accepted)
-
-    @property
-    def body_limit(self) -> int:
-        return int(self.settings.get("hive_body_limit", BODY_LIMIT))
+    def created_document(self, resource: Resource, document: Any, raw: Any, *, in_list: bool) -> None:
+        """201 for a stored document, which is shown if the client may read it."""
+        value = resource.serializer.encode(raw) if self.may_read(resource, document) else None
+        self.created(value, resource.keys.name_of(raw), in_list=in_list)
 
 
 def may_refuse(signal: Signal) -> bool:

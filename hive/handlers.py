@@ -8,7 +8,7 @@ before anything else can go wrong.
 from functools import partial
 from typing import Any
 
-from hive import payload, query, signals, storage
+from hive import payload, protection, query, signals, storage
 from hive.errors import Forbidden, Invalid
 from hive.exchange import Exchange, Story, story
 from hive.places.embedded import Embedded
@@ -35,7 +35,7 @@ class ModelHandler(Exchange):
         page = query.page(self.request)
         yield from self.emit(signals.pre_get_list, place.sender, arguments=place.arguments)
         items = place.page(page.skip, page.size + 1)
-        more, items = len(items) > page.size, items[: page.size]
+        more, items = len(items) > page.size, self.readable(items[: page.size])
         self.set_header("Link", page.links(self.request.path, more))
         self.reply(200, [item.encode(item.raw) for item in items])
         if signals.post_get_list.has_receivers_for(place.sender):
@@ -66,14 +66,14 @@ class ModelHandler(Exchange):
             yield from self._embed(place, body)
 
     def _create(self, place: Collection, body: dict[str, Any]) -> Story:
-        part = self.resource.serializer.decode(body, self.decoding())
+        part = place.resource.serializer.decode(body, self.decoding())
         self.values = dict(part.values)
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         with place.telling():
-            instance = storage.create(part)
+            instance = storage.create(part, partial(protection.check, self, place.resource, "create"))
         raw = storage.image_of(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
-        self.created(self.resource.serializer.encode(raw), self.resource.keys.name_of(raw), in_list=True)
+        self.created_document(place.resource, instance, raw, in_list=True)
 
     def _link(self, place: Reference, name: Any) -> Story:
         """Set a reference to a document that exists, or add it to the list: only the holder changes."""
@@ -82,6 +82,7 @@ class ModelHandler(Exchange):
         except ValueError as error:
             raise Invalid(errors=[{"field": "id", "message": str(error)}]) from None
         stored, target = place.stored, place.row_of(reference)
+        target.check("get")
         raw = target.raw
         self.values = {place.member.name: reference}
         yield from self._before_update(place, stored, stored.document)
@@ -94,17 +95,19 @@ class ModelHandler(Exchange):
         resource, body = place.creating(body)
         if "POST" not in resource.methods:
             raise Forbidden(f"{resource.model.__name__} is not created by clients.")
+        protection.check(self, resource, "create")
         part = resource.serializer.decode(body, self.decoding())
         self.values = dict(part.values)
         stored = place.stored
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         yield from self._before_update(place, stored, stored.document)
         with place.telling(resource):
-            instance, change = storage.create_in(part, stored, place.holder.locate, place.link)
+            check = partial(protection.check, self, resource, "create")
+            instance, change = storage.create_in(part, check, stored, place.holder.locate, place.link)
         raw = storage.image_of(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         yield from self._after_update(change.document, change.updated_fields)
-        self.created(resource.serializer.encode(raw), resource.keys.name_of(raw), in_list=place.many)
+        self.created_document(resource, instance, raw, in_list=place.many)
 
     def _embed(self, place: Any, body: dict[str, Any]) -> Story:
         part = place.new(body, self.decoding())
@@ -146,7 +149,8 @@ class ModelHandler(Exchange):
         yield from self._after_update(change.part, change.part_updated_fields)
         if isinstance(target, Embedded):
             yield from self._after_update(change.document, change.updated_fields)
-        self.reply(200, target.encode(change.raw))
+        shown = isinstance(target, Embedded) or self.may_read(target.resource, change.document)
+        self.reply(200, target.encode(change.raw) if shown else None)
 
     @story
     def delete(self) -> Story:

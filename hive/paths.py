@@ -58,7 +58,11 @@ def step(place: Place, segment: str) -> Place:
 
 
 def field_of(holder: Holder, name: str) -> Place:
-    """The place of a field that holds documents."""
+    """The place of a field that holds documents. Who goes through a document must be allowed to get it.
+
+    Raises `NotFound`, `Unauthorized` or `Forbidden`.
+    """
+    holder.check("get")
     member = holder.serializer_of(type(holder.current)).members.get(name)
     if member is None or not member.readable:
         raise NotFound

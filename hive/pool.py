@@ -6,11 +6,13 @@ where somebody listens.
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
@@ -55,6 +57,7 @@ class Pool:
 
 
 _pool = Pool()
+_loop: ContextVar[asyncio.AbstractEventLoop] = ContextVar("hive.pool.loop")
 
 
 async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any, Any, None]]) -> T:
@@ -65,6 +68,7 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any
     """
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
+    context.run(_loop.set, loop)
     step: Callable[[], E] = partial(next, story)
     refusal: Exception | None = None
     left = DEADLINE
@@ -90,6 +94,39 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any
             if isinstance(error, KeyboardInterrupt | SystemExit) or is_cancelled(asyncio.current_task()):
                 raise
             step = partial(story.throw, interrupted(error))
+
+
+async def call(function: Callable[[], T]) -> T:
+    """What the function gives when it is called in the pool, within the time of a story."""
+
+    def story() -> Generator[None, None, T]:
+        yield from ()
+        return function()
+
+    return await run(story(), nothing)
+
+
+async def nothing(_: None) -> None:
+    """For stories that yield nothing."""
+
+
+def settled(value: T | Awaitable[T]) -> T:
+    """The value; in a thread of the pool, what the event loop gives for one that must be awaited.
+
+    Raises `Unavailable` where that takes longer than a story may.
+    """
+    if not inspect.isawaitable(value):
+        return value
+    waiting: Future[T] = asyncio.run_coroutine_threadsafe(awaited(value), _loop.get())
+    try:
+        return waiting.result(DEADLINE)
+    except TimeoutError:
+        waiting.cancel()
+        raise Unavailable("The server could not decide in time.") from None
+
+
+async def awaited(value: Awaitable[T]) -> T:
+    return await value
 
 
 def _turn(step: Callable[[], Any], deadline: float) -> tuple[bool, Any]:

@@ -1,26 +1,37 @@
 """One model and its options, compiled once."""
 
 import inspect
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from copy import copy
 from typing import Any
 from urllib.parse import quote
 
 import mongoengine as me
-from mongoengine.base import get_document
 from tornado.routing import RuleRouter
 
 from hive.encoding import Visibility
-from hive.fields import EMBEDDED, FILES, codec
+from hive.fields import EMBEDDED, codec
+from hive.permissions import Permission
 from hive.plain import dumps, plain
+from hive.pool import settled
+from hive.schema import (
+    check_files,
+    check_visibility,
+    checked_names,
+    covered,
+    lookup_field,
+    snake_case,
+    target_key,
+)
 from hive.serializers import Serializer
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-SECRETS = ("password", "passwd", "secret", "token", "hash")
-PLURALS = ("passwords", "secrets", "tokens", "hashes")
+ACTIONS = ("get", "create", "update", "delete")
+MOST_VIEWS = 64
 PATH_CHARACTERS = "~!$&'()*+,;=:@"
 """What may stand in a segment of a path as it is, beside letters, digits and ``-._`` (RFC 3986)."""
 Scope = Callable[[Any, Any], Any]
+Names = Iterable[str] | Callable[[Any], Iterable[str] | Awaitable[Iterable[str]]]
 
 
 class Resource:
@@ -36,10 +47,11 @@ class Resource:
         prefix: str = "",
         resource_name: str | None = None,
         methods: Iterable[str] = METHODS,
-        hidden: Iterable[str] = (),
-        read_only: Iterable[str] = (),
+        hidden: Names = (),
+        read_only: Names = (),
         write_only: Iterable[str] = (),
         scope: Scope | None = None,
+        allow: Mapping[str, Permission] | None = None,
         put: str = "merge",
     ) -> None:
         check_model(model)
@@ -47,26 +59,55 @@ class Resource:
         self.name = checked_resource_name(
             snake_case(model.__name__) if resource_name is None else resource_name
         )
-        self.prefix = "".join("/" + segment for segment in prefix.split("/") if segment)
+        self.prefix = prefix_of(prefix)
         self.methods = checked_methods(methods)
         self.scope = scope
         self.replaces = {"merge": False, "replace": True}[checked(put, "put", ("merge", "replace"))]
-        visibility = Visibility(
-            **{
-                option: checked_names(model, option, names)
-                for option, names in (
-                    ("hidden", hidden),
-                    ("read_only", read_only),
-                    ("write_only", write_only),
-                )
-            }
-        )
-        check_fields(model, visibility)
-        self.serializer = Serializer(model, visibility)
+        self.allow = checked_permissions(allow or {})
+        check_files(model)
+        self._names = {"hidden": hidden, "read_only": read_only, "write_only": write_only}
+        self._views: dict[Visibility, Resource] = {}
+        self.origin = self
+        self.varies = callable(hidden) or callable(read_only)
+        if self.varies:  # only what `seen_by` gives has a serializer
+            for option, names in self._names.items():
+                checked_names(model, option, () if callable(names) else names)
+        else:
+            self.serializer = self._serializer(self._visibility())
         self.keys = Keys(model)
 
         self.root = "/" + path_of(*f"{self.prefix}/{self.name}".split("/")[1:])
         """The path of the list, percent-encoded: ``/api/user``."""
+
+    def seen_by(self, handler: Any) -> "Resource":
+        """The same, with the fields that this request may see and set; runs in the pool."""
+        if not self.varies:
+            return self
+        if self not in handler.views:
+            handler.views[self] = self._view(self._visibility(handler))
+        return handler.views[self]  # type: ignore[no-any-return]
+
+    def _view(self, visibility: Visibility) -> "Resource":
+        if visibility not in self._views:
+            view = copy(self)
+            view.varies, view.serializer = False, self._serializer(visibility)
+            if len(self._views) >= MOST_VIEWS:
+                self._views.clear()
+            self._views[visibility] = view
+        return self._views[visibility]
+
+    def _visibility(self, handler: Any = None) -> Visibility:
+        named = {
+            option: settled(names(handler)) if callable(names) else names
+            for option, names in self._names.items()
+        }
+        return Visibility(
+            **{option: checked_names(self.model, option, names) for option, names in named.items()}
+        )
+
+    def _serializer(self, visibility: Visibility) -> Serializer:
+        check_visibility(self.model, visibility)
+        return Serializer(self.model, visibility)
 
     def knows(self, field: str) -> bool:
         """Whether clients know of a field, by dotted name; indexes in lists do not count."""
@@ -101,13 +142,24 @@ class Keys:
         return key if isinstance(key, str) else dumps(key).decode().strip('"')
 
 
+def checked_permissions(allow: Mapping[str, Permission]) -> dict[str, Permission]:
+    for action, permission in allow.items():
+        checked(action, "allow", ACTIONS)
+        if not callable(permission):
+            raise TypeError(
+                f"allow[{action!r}] must be a function of handler and instance, not {permission!r}."
+            )
+    return dict(allow)
+
+
+def prefix_of(prefix: str) -> str:
+    """A prefix as it stands in paths: ``"/api"``, or ``""``."""
+    return "".join("/" + segment for segment in prefix.split("/") if segment)
+
+
 def path_of(*segments: str) -> str:
     """Segments of a path, percent-encoded."""
     return "/".join(quote(segment, safe=PATH_CHARACTERS) for segment in segments)
-
-
-def snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def check_model(model: Any) -> None:
@@ -128,21 +180,6 @@ def check_model(model: Any) -> None:
         )
 
 
-def target_key(field: Any) -> Any:
-    """The field of a primary key; where that is a reference, the primary key of the target."""
-    while isinstance(field, me.ReferenceField | me.LazyReferenceField):
-        field = field.document_type._fields[field.document_type._meta["id_field"]]
-    return field
-
-
-def lookup_field(model: Any) -> str | None:
-    """The field that ``meta = {"lookup_field": ...}`` names; works for embedded documents too."""
-    name: str | None = model._meta.get("lookup_field")
-    if name is not None and name not in model._fields:
-        raise ValueError(f"The lookup_field {name!r} is not a field of {model.__name__}.")
-    return name
-
-
 def checked(value: str, option: str, values: tuple[str, ...]) -> str:
     if value not in values:
         raise ValueError(f"{option}={value!r} is not known: pass one of {', '.join(values)}.")
@@ -159,79 +196,6 @@ def checked_methods(methods: Iterable[str]) -> frozenset[str]:
     if isinstance(methods, str):
         raise TypeError(f"methods takes a list of methods, not the string {methods!r}.")
     return frozenset(checked(method.upper(), "methods", METHODS) for method in methods)
-
-
-def checked_names(model: Any, option: str, names: Iterable[str]) -> frozenset[str]:
-    if isinstance(names, str):
-        raise TypeError(f"{option} takes a list of field names, not the string {names!r}.")
-    chosen = frozenset(names)
-    known = {name for name, _ in fields_of(model)}
-    for name in sorted(chosen - known, key=str):
-        if not model._dynamic:
-            raise ValueError(f"{option} names {name!r}, which is not a field of {model.__name__}.")
-    return chosen
-
-
-def check_fields(model: Any, visibility: Visibility) -> None:
-    """That every field can be served, and that none that looks like a secret is served by oversight."""
-    mentioned = visibility.hidden | visibility.read_only | visibility.write_only
-    for name, field in fields_of(model):
-        if isinstance(innermost(field), FILES):
-            raise ValueError(f"{model.__name__}.{name} is a file, which hive does not serve: leave it out.")
-        if looks_secret(name) and not covered(name, mentioned):
-            raise ValueError(
-                f"{model.__name__}.{name} looks like a secret: pass hidden=[{name!r}] so that it never "
-                f"leaves, write_only=[{name!r}] so that clients can set it but not see it, "
-                f"or read_only=[{name!r}]."
-            )
-    lookup = lookup_field(model)
-    if lookup and visibility.unreadable(lookup):
-        raise ValueError(
-            f"The lookup_field {lookup!r} is part of URLs, so it cannot be hidden or write_only."
-        )
-
-
-def looks_secret(name: str) -> bool:
-    words = re.split(r"[_\W]+", snake_case(name.rpartition(".")[2]))
-    return any(word.endswith((*SECRETS, *PLURALS)) or word.startswith("password") for word in words)
-
-
-def covered(name: str, mentioned: frozenset[str]) -> bool:
-    """Whether an option names the field, or an embedded document that holds it."""
-    parts = name.split(".")
-    return any(".".join(parts[:length]) in mentioned for length in range(1, len(parts) + 1))
-
-
-def fields_of(model: Any, prefix: str = "", seen: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """All fields of a class, its subclasses and what they embed, by dotted name; recursion is cut short."""
-    for one in family(model):
-        for name, field in one._fields.items():
-            yield prefix + name, field
-            for nested in embedded_in(field):
-                if nested not in seen:
-                    yield from fields_of(nested, f"{prefix}{name}.", (*seen, nested))
-
-
-def family(model: Any) -> list[Any]:
-    """A class and its subclasses."""
-    return [model, *(get_document(name) for name in model._subclasses if name != model._class_name)]
-
-
-def innermost(field: Any) -> Any:
-    """The field of the items in a list or a dictionary, to any depth; else the field itself."""
-    while isinstance(field, me.ListField | me.DictField) and field.field is not None:
-        field = field.field
-    return field
-
-
-def embedded_in(field: Any) -> list[Any]:
-    """The classes of embedded documents that a field is known to hold."""
-    inner = innermost(field)
-    if isinstance(inner, me.EmbeddedDocumentField):
-        return [inner.document_type]
-    if isinstance(inner, me.GenericEmbeddedDocumentField):
-        return [get_document(one) if isinstance(one, str) else one for one in inner.choices or ()]
-    return []
 
 
 def routed(router: Any) -> Iterator[Resource]:
@@ -254,8 +218,8 @@ def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None
     for cls in model.__mro__:
         candidates = [resource for resource in resources if resource.model is cls]
         beside = [resource for resource in candidates if resource.prefix == asking.prefix]
-        if asking in candidates:
-            return asking
+        if asking.origin in candidates:
+            return asking.origin
         if len(beside or candidates) == 1:
             return (beside or candidates)[0]
         if any(resource.scope for resource in candidates):

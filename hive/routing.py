@@ -1,7 +1,7 @@
 """From a mongoengine Document class to Tornado routes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -10,7 +10,8 @@ from tornado.routing import URLSpec
 
 from hive import signals
 from hive.handlers import ModelHandler
-from hive.resource import METHODS, Resource, Scope
+from hive.permissions import Permission
+from hive.resource import METHODS, Names, Resource, Scope
 
 UNRESERVED = ascii_letters + digits + "-._~/"
 
@@ -24,10 +25,11 @@ class ModelHive:
         prefix: str = "",
         resource_name: str | None = None,
         methods: Iterable[str] = METHODS,
-        hidden: Iterable[str] = (),
-        read_only: Iterable[str] = (),
+        hidden: Names = (),
+        read_only: Names = (),
         write_only: Iterable[str] = (),
         scope: Scope | None = None,
+        allow: Mapping[str, Permission] | None = None,
         put: str = "merge",
     ) -> list[URLSpec]:
         """The routes of a model, for `tornado.web.Application`: ``/prefix/user`` and everything below.
@@ -39,8 +41,11 @@ class ModelHive:
         - `methods`: those of GET, POST, PUT, PATCH and DELETE that are served. HEAD comes with GET.
         - `hidden`: fields that do not exist for clients. Names inside embedded documents are dotted.
         - `read_only`: fields that clients cannot set. They may send back the value that they were given.
+          These two may be functions of the Tornado handler, sync or async, that give such lists.
         - `write_only`: fields that clients can set, but not see.
         - `scope`: ``(queryset, handler) -> queryset``, which documents exist for a request; runs in the pool.
+        - `allow`: who may ``get``, ``create``, ``update`` or ``delete``, by functions of `hive.permissions`.
+          For what is not named here, `hive.AuthHive.configure` says whether it needs a session.
         - `put`: ``"merge"`` sets the fields that the body names, ``"replace"`` resets the others (RFC 9110).
 
         Raises `TypeError` or `ValueError`, with a sentence that says what to do, for what cannot be served:
@@ -55,6 +60,7 @@ class ModelHive:
             read_only=read_only,
             write_only=write_only,
             scope=scope,
+            allow=allow,
             put=put,
         )
         routes = [URLSpec(pattern_of(resource.root) + "(?:/.*)?", ModelHandler, {"resource": resource})]

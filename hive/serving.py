@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from hive import errors, signals
+from hive import errors, origins, signals
 from hive.current import Current, context
 from hive.dispatcher import Signal
 from hive.errors import NotFound, Problem
@@ -22,6 +22,16 @@ TRUSTED = "hive_trusted_clients"
 """The setting of the application that lists the addresses and networks whose ``X-Request-ID`` is taken."""
 REQUEST_ID = re.compile(r"[!-~]{1,128}")
 """Visible ASCII, which can break neither a header nor a line of the log."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""What keeps a browser from taking an answer for a page, or showing it in another (OWASP REST Security)."""
+SECONDS_OF_HTTPS = 31_536_000
 ENDING: set[asyncio.Task[None]] = set()
 """Requests whose end is being told: asyncio itself keeps no reference to its tasks."""
 
@@ -52,10 +62,33 @@ class ProblemHandler(RequestHandler):
             return False
 
     def set_default_headers(self) -> None:
+        self.clear_header("Server")
         self.set_header("X-Request-ID", self.request_id)
+        for name, value in {**SECURITY, **origins.cors_headers(self.request, self._readers())}.items():
+            self.set_header(name, value)
+        if self.request.protocol == "https":
+            self.set_header("Strict-Transport-Security", f"max-age={SECONDS_OF_HTTPS}")
 
-    def prepare(self) -> None:
+    def _readers(self) -> frozenset[str]:
+        """The origins whose pages may read the answer: none where the setting is wrong."""
+        try:
+            return origins.allowed_origins(self.settings)
+        except (TypeError, ValueError) as error:
+            logger.error("The setting %s is not understood: %s", origins.CORS, error)  # noqa: TRY400 - no bug
+            return frozenset()
+
+    def prepare(self) -> Any:
         context.set(Current(self))
+        if origins.is_preflight(self.request) and "Access-Control-Allow-Origin" in self._headers:
+            for name, value in origins.preflight_headers(self.request, METHODS).items():
+                self.set_header(name, value)
+            self.set_status(204)
+            self.finish()
+
+    def check_xsrf_cookie(self) -> None:
+        """As Tornado does, but not for a client that sends a token: no page can make a browser do that."""
+        if "Authorization" not in self.request.headers:
+            super().check_xsrf_cookie()
 
     async def start(self) -> None:
         """Send `request_started`, unless that was done."""
@@ -106,7 +139,8 @@ class NotFoundHandler(ProblemHandler):
 
     def prepare(self) -> None:
         super().prepare()
-        raise NotFound
+        if not self._finished:
+            raise NotFound
 
 
 def is_trusted(connection: Any, names: tuple[str, ...]) -> bool:

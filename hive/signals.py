@@ -90,6 +90,23 @@ request_finished = core.signal(
     "A request was answered, with ``status``; sender: the application.",
     ("handler", "status"),
 )
+pre_get_user_details = core.signal(
+    "pre_get_user_details",
+    "Before ``/auth/me/`` tells of the user; receivers may add to ``user_data``, or refuse. "
+    "Sender: the name of the provider.",
+    ("provider_name", "user_data", "handler"),
+)
+authorized_user = core.signal(
+    "authorized_user",
+    "A provider vouches for a user; receivers may change ``user_data``, which the session keeps, or refuse. "
+    "Sender: the name of the provider.",
+    ("provider_name", "user_data", "handler"),
+)
+unauthorized_user = core.signal(
+    "unauthorized_user",
+    "Somebody failed to sign in. Sender: the name of the provider.",
+    ("provider_name", "handler"),
+)
 routes_registered = core.signal(
     "routes_registered", "A model got its routes, which are a list of `tornado.routing.URLSpec`.", ("routes",)
 )

@@ -20,6 +20,7 @@ from hive.values import Part
 
 Locate = Callable[[Any], Any]
 Link = Callable[[Any, Any], None]
+Check = Callable[[Any], None]
 
 PATIENCE = 2.5
 """Seconds in which an update is tried against others who change the same fields; after it, 409."""
@@ -143,18 +144,22 @@ def indexing() -> Iterator[None]:
             raise
 
 
-def create(part: Part) -> Any:
-    """Store a new document. Raises `Invalid`, or `Conflict` where a unique value is taken."""
+def create(part: Part, check: Check) -> Any:
+    """Store a new document, if it passes `check`.
+
+    Raises what that raises, `Invalid`, or `Conflict` where a unique value is taken.
+    """
     with answering(part.model):
         open_collection(part.model)
         document = part.build()
+        check(document)
         document.save(force_insert=True)
         return document
 
 
-def create_in(part: Part, stored: Stored, locate: Locate, link: Link) -> tuple[Any, Change]:
+def create_in(part: Part, check: Check, stored: Stored, locate: Locate, link: Link) -> tuple[Any, Change]:
     """Store a new document, and `link` it to the part of a stored one that `locate` gives; both or none."""
-    document = create(part)
+    document = create(part, check)
     try:
         return document, update(stored, locate, lambda owner: link(owner, document))
     except BaseException:

@@ -8,7 +8,7 @@ from hive.errors import NotFound
 from hive.places.field import Field
 from hive.places.place import Holder, Item, Raw
 from hive.plain import plain
-from hive.resource import lookup_field
+from hive.schema import lookup_field
 from hive.serializers import Serializer
 from hive.values import Part
 

@@ -31,6 +31,10 @@ class Field(Place):
     def permits(self, verb: str) -> bool:
         return verb in self.resource.methods and (verb == "GET" or self.writable)
 
+    def check(self, action: str) -> None:
+        """Whatever is done to a field is an update of the document that has it."""
+        self.holder.check("get" if action == "get" else "update")
+
     @property
     def form(self) -> Serializer | None:
         return getattr(self.codec, "serializer", None) if self.model else None

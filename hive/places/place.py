@@ -67,6 +67,13 @@ class Place:
     def permits(self, verb: str) -> bool:
         return verb in self.resource.methods
 
+    def check(self, action: str) -> None:
+        """Whether the request may do this here: ``get``, ``create``, ``update`` or ``delete``.
+
+        Raises `Unauthorized`, `Forbidden` or `NotFound`.
+        """
+        raise NotImplementedError
+
     @contextmanager
     def telling(self, *others: Resource) -> Iterator[None]:
         """Say what is wrong with the stored document in names that clients know, as seen from this place."""
@@ -85,11 +92,15 @@ class Place:
 
 
 class Item(NamedTuple):
-    """One of a list: what MongoDB has, and how it becomes JSON and a mongoengine object."""
+    """One of a list: what MongoDB has, and how it becomes JSON and a mongoengine object.
+
+    `resource` has the routes of a stored document; what is part of one has none.
+    """
 
     raw: Raw
     encode: Callable[[Raw], dict[str, Any]]
     hydrate: Callable[[Raw], Any]
+    resource: Resource | None = None
 
 
 class Holder(Place):

@@ -32,6 +32,13 @@ class Reference(Field):
             return super().permits(verb)
         return verb in self.resource.methods and self._target_permits(verb)
 
+    def check(self, action: str) -> None:
+        """GET, PUT and PATCH are about the target; POST and DELETE change the document that refers to it."""
+        if action in ("get", "update"):
+            self.target.check(action)
+        else:
+            super().check(action)
+
     def _target_permits(self, verb: str) -> bool:
         """Whether the routes of what it leads to have this method; if it leads nowhere, the answer is 404."""
         if self.model is not None:
@@ -151,6 +158,9 @@ class References(Reference):
             return super().permits(verb)
         return Field.permits(self, verb)
 
+    def check(self, action: str) -> None:
+        Field.check(self, action)
+
     def page(self, skip: int, limit: int) -> list[Item]:
         """Those documents that exist for this request, in the order of the list."""
         rows = self._rows()
@@ -163,9 +173,9 @@ class References(Reference):
         part = [reference for reference in references if reference in existing][skip : skip + limit]
         found: dict[tuple[Any, Any], Item] = {}
         for model in {model for model, _ in part}:
-            encode, hydrate = self.target_resource(model).serializer.encode, partial(storage.hydrate, model)
+            resource, hydrate = self.target_resource(model), partial(storage.hydrate, model)
             for raw in storage.among(rows[model], [key for cls, key in part if cls is model]):
-                found[model, raw["_id"]] = Item(raw, encode, hydrate)
+                found[model, raw["_id"]] = Item(raw, resource.serializer.encode, hydrate, resource)
         return [found[reference] for reference in part if reference in found]
 
     def _rows(self) -> dict[Any, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
 
-from hive import storage
+from hive import protection, storage
 from hive.errors import NotFound
 from hive.places.place import Holder, Item, Place, Raw, World
 from hive.resource import Keys, Resource
@@ -22,6 +22,9 @@ class Collection(Place):
         super().__init__(world, world.root, [world.root.name])
         self.model = world.root.model
 
+    def check(self, action: str) -> None:
+        """Nothing more than every request had to pass, for no document is known yet."""
+
     def row_named(self, name: str) -> "Row":
         """The document with this ID."""
 
@@ -33,9 +36,8 @@ class Collection(Place):
     def page(self, skip: int, limit: int) -> list[Item]:
         """Part of the list, as MongoDB has it."""
         rows = storage.page(self.world.rows(self.resource), skip, limit)
-        return [
-            Item(raw, self.resource.serializer.encode, partial(storage.hydrate, self.model)) for raw in rows
-        ]
+        encode, hydrate = self.resource.serializer.encode, partial(storage.hydrate, self.model)
+        return [Item(raw, encode, hydrate, self.resource) for raw in rows]
 
 
 def by_name(rows: Any, keys: Keys, name: str, among: list[Any] | None = None) -> Raw | None:
@@ -59,6 +61,7 @@ class Row(Holder):
         super().__init__(world, resource, arguments)
         self.model = model or resource.model
         self.find = find
+        self.checked: list[str] = []
 
     @cached_property
     def found(self) -> Raw | None:
@@ -72,7 +75,22 @@ class Row(Holder):
 
     @cached_property
     def stored(self) -> Stored:
-        return Stored(self.hydrate(self.raw), self.raw, self.find)
+        return Stored(self.hydrate(self.raw), self.raw, self._load)
+
+    def _load(self) -> Raw | None:
+        """The document as it is by now, if the request may still do what it was allowed to."""
+        raw = self.find()
+        if raw is not None:
+            for action in self.checked:
+                protection.check(self.world.handler, self.resource, action, self.hydrate(raw))
+        return raw
+
+    def check(self, action: str) -> None:
+        if action not in self.checked:
+            looks = protection.looks_at_instances(self.world.handler, self.resource, action)
+            instance = self.hydrate(self.raw) if looks else None
+            protection.check(self.world.handler, self.resource, action, instance)
+            self.checked.append(action)
 
     def locate(self, document: Any) -> Any:
         return document

@@ -1,0 +1,1 @@
+"""Providers: who vouches for users. A module for each kind."""

@@ -1,0 +1,15 @@
+"""Google."""
+
+from hive.auth.openid import OpenIDProvider
+
+ISSUER = "https://accounts.google.com"
+
+
+class GoogleProvider(OpenIDProvider):
+    """Signs in with Google: `client_id` and `client_secret` are those of the Google Cloud console."""
+
+    name = "google"
+
+    def __init__(self, client_id: str, client_secret: str | None = None) -> None:
+        super().__init__(ISSUER, client_id, client_secret)
+        self.issuers = (ISSUER, "accounts.google.com")  # its older ID tokens leave out the scheme

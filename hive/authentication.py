@@ -1,0 +1,233 @@
+"""Who asks: the session of a request, what an application demands of it, and how one begins and ends."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from tornado.routing import RuleRouter
+
+from hive import permissions, pool, signals
+from hive.auth.provider import Provider, UserData
+from hive.errors import Unauthorized
+from hive.origins import SAFE, allowed_origins, check_sender, checked_origin, is_loopback
+from hive.permissions import Permission
+from hive.plain import as_json
+from hive.rates import Rates, client_of, storage_of
+from hive.revocations import Revocations
+from hive.sessions import Keys, Lifetime, Secret, Session
+
+SETTING = "hive_authentication"
+MOST_BEARERS = 4096
+"""Bearer tokens that are remembered, with what their first request found out."""
+LONGEST_COOKIE = 4000
+"""Bytes of name and value that browsers keep (RFC 6265bis), less the attributes."""
+BAD_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+class Authentication:
+    """What `hive.AuthHive.configure`, which documents it, says of one application."""
+
+    def __init__(
+        self,
+        *,
+        secret_key: Secret | Iterable[Secret],
+        expiration: int,
+        absolute_expiration: int,
+        cookie_name: str,
+        protected: frozenset[str],
+        origin: str | None,
+        signin_rate: str | None,
+        write_rate: str | None,
+        rates_in: str,
+        db_alias: str,
+    ) -> None:
+        if not 0 < expiration <= absolute_expiration:
+            raise ValueError(
+                "expiration and absolute_expiration are seconds, and the second is not the smaller."
+            )
+        self.keys = Keys(secret_key)
+        self.lifetime = Lifetime(expiration, absolute_expiration)
+        self.cookie_name = cookie_name
+        self.protected = protected
+        self.origin = checked_origin(origin) if origin is not None else None
+        self.revocations = Revocations(db_alias)
+        self.rates = Rates(signin_rate, write_rate, storage_of(rates_in, db_alias))
+        self._bearers: OrderedDict[str, Session] = OrderedDict()
+
+    def default(self, action: str) -> Permission:
+        """The permission for an action of which a model's routes say nothing."""
+        return permissions.signed_in if action in self.protected else permissions.everyone
+
+    # Who asks
+
+    async def session_of(self, handler: Any) -> Session | None:
+        """The session that a request claims; whether that was revoked is not known yet. None for no claim.
+
+        A token in ``Authorization`` goes before the cookie, and if it does not hold, so does nothing else.
+        Raises `Unauthorized`; `Forbidden` for a change that proves not to come from the own pages.
+        """
+        if "Authorization" in handler.request.headers:
+            return await self._bearer(handler)
+        session = self.cookie_session(handler)
+        if session is not None:
+            self.check_sender(handler, proof=True)
+        return session
+
+    def admit(self, handler: Any, session: Session | None) -> Session | None:
+        """Let the request have its session, if that holds; runs in the pool.
+
+        Raises `TooManyRequests`; `Unauthorized` for a token that was revoked.
+        """
+        writes = handler.request.method not in SAFE
+        if writes:
+            self.rates.count("write", "client", client_of(handler.request))
+        if session is None:
+            return None
+        if session.id in self.revocations:
+            if "Authorization" in handler.request.headers:
+                raise bad_token()
+            return None
+        if writes:
+            self.rates.count("write", "user", session.provider, str(session.user_data["id"]))
+        handler.current_user = session.user_data
+        if self.lifetime.is_due(session) and "Authorization" not in handler.request.headers:
+            self.send(handler, self.lifetime.renewed(session))
+        return session
+
+    async def identify(self, handler: Any) -> Session | None:
+        """Find out who asks, for any Tornado handler: its `current_user` is then known."""
+        session = await self.session_of(handler)
+        if session is None and handler.request.method in SAFE:
+            return None
+        return await pool.call(lambda: self.admit(handler, session))
+
+    async def _bearer(self, handler: Any) -> Session:
+        values = handler.request.headers.get_list("Authorization")
+        scheme, _, token = values[0].partition(" ")
+        if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
+            raise bad_token()
+        name = "bearer " + hashlib.sha256(token.strip().encode()).hexdigest()
+        known = self._bearers.get(name)
+        if known is not None and time.time() < known.expires:
+            self._bearers.move_to_end(name)
+            return known
+        for provider in providers_of(handler.application.default_router):
+            if (found := await provider.bearer(token.strip())) is not None:
+                user_data, expires = found
+                return await self._remember(handler, name, provider, user_data, int(expires))
+        raise bad_token()
+
+    async def _remember(
+        self, handler: Any, name: str, provider: Provider, user_data: UserData, expires: int
+    ) -> Session:
+        user_data = await authorize(handler, provider, user_data)
+        begun = replace(self.lifetime.begin(provider.name, user_data), id=name)
+        self._bearers[name] = session = replace(begun, expires=min(begun.expires, expires))
+        while len(self._bearers) > MOST_BEARERS:
+            self._bearers.popitem(last=False)
+        return session
+
+    # Its cookie
+
+    def cookie_session(self, handler: Any) -> Session | None:
+        return self.lifetime.read(self.keys, handler.get_cookie(self.cookie(handler)))
+
+    def cookie(self, handler: Any, suffix: str = "") -> str:
+        """The name of a cookie; the prefix keeps other hosts from setting it (RFC 6265bis, 4.1.3.2)."""
+        return ("__Host-" if self.is_secure(handler) else "") + self.cookie_name + suffix
+
+    def is_secure(self, handler: Any) -> bool:
+        """Whether cookies travel encrypted only: always, but for an application in debug on this machine."""
+        debug, own = handler.settings.get("debug"), urlsplit(self.origin_of(handler))
+        return not (debug and own.scheme == "http" and is_loopback(own.hostname))
+
+    def set_cookie(self, handler: Any, suffix: str, value: str, seconds: int) -> None:
+        """Set a cookie, or with 0 seconds delete it."""
+        name, secure = self.cookie(handler, suffix), self.is_secure(handler)
+        handler.set_cookie(name, value, max_age=seconds, httponly=True, secure=secure, samesite="Lax")
+
+    def send(self, handler: Any, session: Session) -> None:
+        value = self.lifetime.write(self.keys, session)
+        if len(self.cookie(handler)) + len(value) > LONGEST_COOKIE:
+            raise ValueError(
+                f"The user data of {session.provider} fill a cookie: keep them small in authorized_user, and "
+                "let pre_get_user_details add what only /auth/me needs."
+            )
+        self.set_cookie(handler, "", value, max(1, session.expires - int(time.time())))
+
+    # Where it came from
+
+    def origin_of(self, handler: Any) -> str:
+        """The origin under which browsers know the application."""
+        return self.origin or f"{handler.request.protocol}://{handler.request.host}"
+
+    def check_sender(self, handler: Any, *, proof: bool) -> None:
+        trusted = allowed_origins(handler.settings) - {"*"}
+        check_sender(handler.request, self.origin_of(handler), trusted, proof=proof)
+
+    # Begin and end
+
+    async def begin(self, handler: Any, provider: Provider, user_data: UserData) -> None:
+        """Sign a user in: always with a new session, and the old one of this browser ends.
+
+        Raises `TooManyRequests`, and whatever a receiver of `authorized_user` raises.
+        """
+        identity = str(user_data.get("id"))
+        await pool.call(lambda: self.rates.count("signin", "user", provider.name, identity))
+        user_data = await authorize(handler, provider, user_data)
+        if (old := self.cookie_session(handler)) is not None:
+            await pool.call(lambda: self.revocations.add(old.id, self.lifetime.end_of(old)))
+        self.send(handler, self.lifetime.begin(provider.name, user_data))
+        handler.current_user = user_data
+
+    async def end(self, handler: Any, session: Session | None) -> None:
+        """Sign a user out, here and on every other process."""
+        if session is not None:
+            end = max(self.lifetime.end_of(session), session.expires)
+            await pool.call(lambda: self.revocations.add(session.id, end))
+        self.set_cookie(handler, "", "", 0)
+
+
+async def authorize(handler: Any, provider: Provider, user_data: UserData) -> dict[str, Any]:
+    """Tell of a sign-in; the user data as the receivers leave them. What one raises ends the sign-in.
+
+    Raises `TypeError` where there is no ``id`` in them.
+    """
+    told = {**user_data, "provider": provider.name}
+    arguments = {"provider_name": provider.name, "user_data": told, "handler": handler}
+    await signals.authorized_user.send_async(provider.name, **arguments)
+    result: dict[str, Any] = as_json(told)
+    if not isinstance(result.get("id"), str | int) or result["id"] == "":
+        raise TypeError(f"The user data of the provider {provider.name} have no id.")
+    return result
+
+
+def bad_token() -> Unauthorized:
+    error = Unauthorized("The bearer token is not valid here.")
+    error.extra_headers = BAD_TOKEN
+    return error
+
+
+def authentication_of(application: Any) -> Authentication | None:
+    return application.settings.get(SETTING)  # type: ignore[no-any-return]
+
+
+def authentication_in(application: Any) -> Authentication:
+    """Raises `RuntimeError` where the application has none."""
+    found = authentication_of(application)
+    if found is None:
+        raise RuntimeError("Nobody can sign in before AuthHive.configure(application, secret_key=...).")
+    return found
+
+
+def providers_of(router: Any) -> Iterator[Provider]:
+    """The providers with which users sign in to a Tornado application."""
+    for rule in router.rules:
+        if isinstance(rule.target, RuleRouter):
+            yield from providers_of(rule.target)
+        else:
+            yield from (rule.target_kwargs or {}).get("providers", {}).values()

@@ -1,0 +1,155 @@
+"""Sign-in for a Tornado application, and what needs it."""
+
+import inspect
+from collections.abc import Iterable
+from functools import wraps
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from tornado.routing import URLSpec
+from tornado.web import Application
+
+from hive import errors
+from hive.auth.provider import NAME, Provider
+from hive.authentication import SETTING, Authentication, authentication_in
+from hive.errors import Problem, Unauthorized
+from hive.resource import ACTIONS, prefix_of
+from hive.routing import pattern_of
+from hive.serving import ProblemHandler
+from hive.sessions import Secret
+from hive.signin import CallbackHandler, MeHandler, SignInHandler, SignOutHandler, StartHandler
+
+H = TypeVar("H", bound=Any)
+
+
+class AuthHive:
+    """Signs users in, and protects what is theirs."""
+
+    @staticmethod
+    def routes_for(providers: Iterable[Provider], prefix: str = "") -> list[URLSpec]:
+        """The routes of sign-in, for `tornado.web.Application`.
+
+        - ``/auth/me/``: GET tells who is signed in.
+        - ``/auth/signin/``: GET tells the providers; POST signs in with credentials, such as an ID token.
+        - ``/auth/signin/NAME/``: GET sends a browser to the provider, which sends it to
+          ``/auth/callback/NAME/``.
+        - ``/auth/signout/``: POST signs out.
+
+        Raises `TypeError` or `ValueError` for what is no provider, or has a name that another has.
+        """
+        named: dict[str, Provider] = {}
+        for provider in providers:
+            if not isinstance(provider, Provider):
+                raise TypeError(f"routes_for takes objects of hive.auth.Provider, not {provider!r}.")
+            if provider.name in named or not NAME.fullmatch(provider.name):
+                raise ValueError(
+                    f"The provider's name {provider.name!r} is taken, or not of a-z, 0-9, '-' and '_'."
+                )
+            named[provider.name] = provider
+        root, given = prefix_of(prefix), {"providers": named, "prefix": prefix_of(prefix)}
+        return [
+            URLSpec(pattern_of(f"{root}/auth/me") + "/?", MeHandler, given),
+            URLSpec(pattern_of(f"{root}/auth/signin") + "/?", SignInHandler, given),
+            URLSpec(pattern_of(f"{root}/auth/signin") + "/([^/]+)/?", StartHandler, given),
+            URLSpec(pattern_of(f"{root}/auth/callback") + "/([^/]+)/?", CallbackHandler, given),
+            URLSpec(pattern_of(f"{root}/auth/signout") + "/?", SignOutHandler, given),
+        ]
+
+    @staticmethod
+    def configure(
+        application: Application,
+        *,
+        secret_key: Secret | Iterable[Secret],
+        expiration: int = 1200,
+        absolute_expiration: int = 43200,
+        cookie_name: str = "session",
+        authenticated_get: bool = True,
+        authenticated_create: bool = True,
+        authenticated_update: bool = True,
+        authenticated_delete: bool = True,
+        origin: str | None = None,
+        signin_rate: str | None = "30/minute",
+        write_rate: str | None = "600/minute",
+        rates_in: str = "memory",
+        db_alias: str = "default",
+    ) -> None:
+        """Let users sign in to the application, and let nobody else at its models.
+
+        - `secret_key`: at least 32 bytes that nobody knows; or a list: the first signs, and all verify.
+        - `expiration`: seconds after the last request until a session ends.
+        - `absolute_expiration`: seconds after the sign-in until it ends in any case.
+        - `cookie_name`: of the session's cookie; with the prefix ``__Host-`` where it is ``Secure``.
+        - `authenticated_get`, `authenticated_create`, `authenticated_update`, `authenticated_delete`: whether
+          that needs a session, for models whose ``allow`` does not say who may do it.
+        - `origin`: under which browsers know the application, such as ``"https://app.example.org"``; else it
+          is taken from each request.
+        - `signin_rate`, `write_rate`: how often these may come from one client, and from one user, as the
+          library `limits` writes it; None for no limit.
+        - `rates_in`: where that is counted: ``"memory"`` of this process, or ``"mongodb"``.
+        - `db_alias`: of the mongoengine connection that has the sessions which have ended.
+
+        Raises `ValueError`, with a sentence that says what to do.
+        """
+        flags = (authenticated_get, authenticated_create, authenticated_update, authenticated_delete)
+        application.settings[SETTING] = Authentication(
+            secret_key=secret_key,
+            expiration=expiration,
+            absolute_expiration=absolute_expiration,
+            cookie_name=cookie_name,
+            protected=frozenset(action for action, flag in zip(ACTIONS, flags, strict=True) if flag),
+            origin=origin,
+            signin_rate=signin_rate,
+            write_rate=write_rate,
+            rates_in=rates_in,
+            db_alias=db_alias,
+        )
+
+    @staticmethod
+    async def user_of(handler: Any) -> dict[str, Any] | None:
+        """The user data of who asks, or None; for a Tornado handler that serves others too.
+
+        Raises `Unauthorized` for a bearer token that does not hold, `Forbidden` for a change that comes from
+        a foreign page.
+        """
+        session = await authentication_in(handler.application).identify(handler)
+        return None if session is None else session.user_data
+
+
+def authenticated(target: H) -> H:
+    """Decorates a method of a Tornado handler, sync or async, or a whole handler class: it needs a session.
+
+    `current_user` has the user data then. Without a session the answer is 401, as a problem; or, for a GET
+    where the application has Tornado's setting ``login_url``, a redirect there.
+    """
+    if inspect.isclass(target):
+        target.prepare = authenticated(target.prepare)  # type: ignore[attr-defined]
+        return target
+
+    @wraps(target)
+    async def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if await AuthHive.user_of(self) is None:
+                raise Unauthorized
+        except Problem as problem:
+            if isinstance(self, ProblemHandler):
+                raise
+            turn_away(self, problem)
+            return None
+        result = target(self, *args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return guarded  # type: ignore[return-value]
+
+
+def turn_away(handler: Any, problem: Problem) -> None:
+    """The answer to who may not come in, of a handler that knows nothing of problems."""
+    login_url = handler.settings.get("login_url")
+    if problem.status == 401 and login_url and handler.request.method in ("GET", "HEAD"):
+        handler.redirect(f"{login_url}?{urlencode({'next': handler.request.uri})}")
+        return
+    handler.clear()
+    handler.set_status(problem.status)
+    for name, value in problem.extra_headers.items():
+        handler.set_header(name, value)
+    handler.set_header("Content-Type", errors.CONTENT_TYPE)
+    handler.finish(errors.body(problem.status, problem.detail, problem.errors))

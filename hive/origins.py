@@ -1,0 +1,104 @@
+"""Origins (RFC 6454): which is the application's own, who else may read its answers, who may change state."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from hive.errors import BadRequest, Forbidden
+
+CORS = "hive_cors_origins"
+"""The setting of the application that lists the origins whose pages may read answers; "*" is all of them, but
+without cookies."""
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""The methods that change nothing (RFC 9110, 9.2.1)."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+EXPOSED = "Link, Location, Retry-After, X-Created-Id, X-Request-ID"
+SECONDS_OF_PREFLIGHT = "600"
+
+
+def checked_origin(origin: str) -> str:
+    """An origin as browsers write it. Raises `ValueError`."""
+    parts = urlsplit(origin)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or origin != f"{parts.scheme}://{parts.netloc}"
+    ):
+        raise ValueError(f"{origin!r} is no origin, such as 'https://app.example.org'.")
+    return origin.lower()
+
+
+def allowed_origins(settings: Mapping[str, Any]) -> frozenset[str]:
+    """The origins that an application's settings allow to read its answers. Raises `ValueError`."""
+    return allowed(tuple(settings.get(CORS, ())))
+
+
+@lru_cache
+def allowed(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name if name == "*" else checked_origin(name) for name in names)
+
+
+def is_loopback(host: str | None) -> bool:
+    return host in LOOPBACK or str(host).endswith(".localhost")
+
+
+def is_cross_site(request: Any, own: str, trusted: Iterable[str]) -> bool | None:
+    """Whether a browser says that another origin has sent the request; None where nobody says anything.
+
+    ``Sec-Fetch-Site`` (W3C Fetch Metadata) goes before ``Origin``, which older browsers send.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if origin is not None and origin.lower() in trusted:
+        return False
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return None if origin is None else origin.lower() != own.lower()
+
+
+def check_sender(request: Any, own: str, trusted: Iterable[str], *, proof: bool) -> None:
+    """Refuse what changes state and comes from another origin; with `proof`, what does not say where from.
+
+    Raises `Forbidden`.
+    """
+    if request.method in SAFE:
+        return
+    is_foreign = is_cross_site(request, own, trusted)
+    if is_foreign or (is_foreign is None and proof):
+        raise Forbidden("The request does not prove that it comes from the application's own pages.")
+
+
+def own_path(target: str) -> str:
+    """Where to go after a sign-in: a path of the application itself. Raises `BadRequest` for all else."""
+    is_path = target.startswith("/") and not target.startswith("//")
+    if not is_path or "\\" in target or not (target.isascii() and target.isprintable()):
+        raise BadRequest("The query parameter 'next' must be a path of this application.")
+    return target
+
+
+def cors_headers(request: Any, allowed: Iterable[str]) -> dict[str, str]:
+    """What lets the pages of an allowed origin read the answer (the CORS protocol of the Fetch standard)."""
+    origin = request.headers.get("Origin")
+    headers = {"Vary": "Origin"} if allowed else {}
+    if origin is not None and origin.lower() in allowed:
+        headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true"}
+    elif origin is not None and "*" in allowed:
+        headers |= {"Access-Control-Allow-Origin": "*"}
+    if "Access-Control-Allow-Origin" in headers:
+        headers["Access-Control-Expose-Headers"] = EXPOSED
+    return headers
+
+
+def is_preflight(request: Any) -> bool:
+    """Whether a browser asks, of itself, if a page of another origin may send a request."""
+    asks = {"Origin", "Access-Control-Request-Method"} <= set(request.headers)
+    return asks and str(request.method) == "OPTIONS"
+
+
+def preflight_headers(request: Any, methods: Iterable[str]) -> dict[str, str]:
+    """The answer to a preflight of an allowed origin; its answer grants nothing but to ask."""
+    return {
+        "Access-Control-Allow-Methods": ", ".join(methods),
+        "Access-Control-Allow-Headers": request.headers.get("Access-Control-Request-Headers", ""),
+        "Access-Control-Max-Age": SECONDS_OF_PREFLIGHT,
+    }

@@ -1,0 +1,105 @@
+"""Who may do what: functions ``(handler, instance) -> bool``, sync or async, for ``allow`` of `routes_for`.
+
+`handler` is the Tornado handler; its ``current_user`` has the user data of who asks, or is None. `instance`
+is the document that is meant: as it is stored, or for ``create`` as it would be. It is None before one is
+known, and the answer then says whether there can be any for which it is yes. Plain functions run in the pool
+of threads, where they may query; coroutines run on the event loop.
+
+What a function raises ends the request: a `hive.Problem` or a `tornado.web.HTTPError` is the answer.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from hive import pool
+from hive.codecs.references import key_in
+from hive.plain import plain
+
+Permission = Callable[[Any, Any], bool | Awaitable[bool]]
+
+
+def regardless(permission: Permission) -> Permission:
+    """Mark a permission that looks at no instance and waits for nothing: it is asked once for a list."""
+    permission.regardless = True  # type: ignore[attr-defined]
+    return permission
+
+
+@regardless
+def everyone(handler: Any, instance: Any) -> bool:
+    """Everybody, signed in or not."""
+    return True
+
+
+@regardless
+def signed_in(handler: Any, instance: Any) -> bool:
+    """Everybody who is signed in."""
+    return handler.current_user is not None
+
+
+def owner(field: str) -> Permission:
+    """The user whose ``id`` is the value of the field: a text, or a reference to the document with that key.
+
+    In a list, each is an owner. A document without a value has none.
+    """
+
+    def is_owner(handler: Any, instance: Any) -> bool:
+        user = handler.current_user
+        if user is None or instance is None:
+            return user is not None
+        value = instance._data.get(field)
+        owners = value if isinstance(value, list | tuple) else [value]
+        return str(user["id"]) in [str(plain(key_in(one))) for one in owners if one is not None]
+
+    return is_owner
+
+
+def role(*names: str) -> Permission:
+    """Those who have one of these roles among the ``roles`` of their user data, a list of strings."""
+
+    @regardless
+    def has_role(handler: Any, instance: Any) -> bool:
+        roles = (handler.current_user or {}).get("roles")
+        return isinstance(roles, list | tuple) and any(name in roles for name in names)
+
+    return has_role
+
+
+def any_of(*permissions: Permission) -> Permission:
+    """Those whom one of the permissions allows."""
+    return combined(any, permissions)
+
+
+def all_of(*permissions: Permission) -> Permission:
+    """Those whom each of the permissions allows."""
+    return combined(all, permissions)
+
+
+def concealed(permission: Permission) -> Permission:
+    """The same, but who is refused a document hears that there is none (404), whatever they want with it."""
+    same = combined(all, [permission])
+    same.conceals = True  # type: ignore[attr-defined]
+    return same
+
+
+def combined(decide: Callable[[Iterable[bool]], bool], permissions: Iterable[Permission]) -> Permission:
+    parts = list(permissions)
+
+    def is_allowed(handler: Any, instance: Any) -> bool:
+        return decide(grants(part, handler, instance) for part in parts)
+
+    is_allowed.regardless = all(map(is_regardless, parts))  # type: ignore[attr-defined]
+    is_allowed.conceals = any(map(conceals, parts))  # type: ignore[attr-defined]
+    return is_allowed
+
+
+def grants(permission: Permission, handler: Any, instance: Any) -> bool:
+    """Whether the answer is yes. Waits for a coroutine, so call it in the pool."""
+    return bool(pool.settled(permission(handler, instance)))
+
+
+def is_regardless(permission: Permission) -> bool:
+    return bool(getattr(permission, "regardless", False))
+
+
+def conceals(permission: Permission) -> bool:
+    return bool(getattr(permission, "conceals", False))

@@ -1,0 +1,88 @@
+"""How often sign-ins and writes may come, from one client and from one user, by the library `limits`."""
+
+import hashlib
+import math
+import time
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+
+import limits
+from limits.storage import MemoryStorage, MongoDBStorage
+from mongoengine import get_connection, get_db
+
+from hive.errors import TooManyRequests
+
+COUNTERS, WINDOWS = "hive_rates", "hive_rate_windows"
+PREFIX_OF_ONE_CLIENT = 64
+"""Bits of an IPv6 address that tell one client from another: who has one address has all with these."""
+
+
+class SharedStorage(MongoDBStorage):
+    """Counts in the MongoDB of one of mongoengine's connections, for all processes that use it."""
+
+    def __init__(self, db_alias: str) -> None:
+        self._db_alias = db_alias
+        super().__init__("mongodb://", counter_collection_name=COUNTERS, window_collection_name=WINDOWS)
+
+    @property
+    def storage(self) -> Any:
+        return get_connection(self._db_alias)
+
+    @property
+    def _database(self) -> Any:
+        return get_db(self._db_alias)
+
+    @property
+    def counters(self) -> Any:
+        collection = self._database[COUNTERS]
+        if self._indexed != collection:
+            collection.create_index("expireAt", expireAfterSeconds=0)
+            self._indexed = collection
+        return collection
+
+    _indexed: Any = None
+
+    def __del__(self) -> None:
+        """Leave mongoengine's connection open."""
+
+
+class Rates:
+    """The limits of an application, such as ``"30/minute"`` or ``"10/minute;100/hour"``; None for no limit.
+
+    Raises `ValueError` for what is no such limit.
+    """
+
+    def __init__(self, signin: str | None, write: str | None, storage: Any) -> None:
+        self._limits = {
+            kind: limits.parse_many(text) if text is not None else []
+            for kind, text in (("signin", signin), ("write", write))
+        }
+        self._limiter = limits.strategies.FixedWindowRateLimiter(storage)
+
+    def count(self, kind: str, *who: str) -> None:
+        """Count a sign-in or a write of one client or user. Raises `TooManyRequests`. Call it in the pool."""
+        name = hashlib.sha256("\0".join((kind, *who)).encode()).hexdigest()
+        for limit in self._limits[kind]:
+            if not self._limiter.hit(limit, name):
+                reset = self._limiter.get_window_stats(limit, name).reset_time
+                raise TooManyRequests(max(1, math.ceil(reset - time.time())))
+
+
+def storage_of(place: str, db_alias: str) -> Any:
+    """Where is counted: in the memory of this process, or in MongoDB. Raises `ValueError`."""
+    if place == "memory":
+        return MemoryStorage()
+    if place == "mongodb":
+        return SharedStorage(db_alias)
+    raise ValueError(f"rates_in={place!r} is not known: pass 'memory' or 'mongodb'.")
+
+
+def client_of(request: Any) -> str:
+    """The client that a request comes from, by its address."""
+    try:
+        address = ip_address(request.remote_ip)
+    except ValueError:  # a Unix socket
+        return str(request.remote_ip)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return str(ip_network((address, PREFIX_OF_ONE_CLIENT), strict=False))
+    return str(address)

@@ -1,0 +1,26 @@
+"""Tornado's server, with limits that suit an API."""
+
+from typing import Any
+
+from tornado.httpserver import HTTPServer as TornadoServer
+
+from hive.bodies import MOST_DROPPED
+
+DEFAULTS = {
+    "idle_connection_timeout": 60.0,
+    "body_timeout": 60.0,
+    "max_header_size": 2**14,
+    "max_body_size": MOST_DROPPED,
+}
+
+
+class HTTPServer(TornadoServer):
+    """`tornado.httpserver.HTTPServer` whose clients cannot keep a connection for ever.
+
+    A request's header, which may have 16 KiB, and then its body must arrive within 60 seconds each, and so
+    long a connection may be idle. Tornado's own arguments say otherwise: ``idle_connection_timeout``,
+    ``body_timeout`` (seconds), ``max_header_size``, ``max_body_size`` (bytes).
+    """
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        super().initialize(*args, **(DEFAULTS | kwargs))

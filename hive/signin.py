@@ -1,0 +1,241 @@
+"""The handlers of sign-in, sign-out and ``/auth/me/``."""
+
+import hashlib
+import time
+from secrets import token_urlsafe
+from typing import Any, NoReturn
+
+from hive import payload, pool, query, signals
+from hive.auth.provider import Provider, Redirecting
+from hive.auth.tokens import is_same
+from hive.authentication import Authentication, authentication_in
+from hive.bodies import BodyHandler
+from hive.errors import Invalid, NotFound, Unauthorized
+from hive.origins import own_path
+from hive.plain import dumps
+from hive.rates import client_of
+
+NONCE = "nonce"
+FLOW = "flow"
+SECONDS_TO_SIGN_IN = 600
+MOST_BYTES = 2**16
+NOT_BEGUN = "The sign-in was not begun in this browser, or it took too long, or it has ended before."
+
+
+class AuthHandler(BodyHandler):
+    """What the handlers below `prefix`/auth have in common."""
+
+    def initialize(self, providers: dict[str, Provider], prefix: str) -> None:
+        self.providers, self.prefix = providers, prefix
+
+    @property
+    def authentication(self) -> Authentication:
+        return authentication_in(self.application)
+
+    @property
+    def body_limit(self) -> int:
+        return min(MOST_BYTES, super().body_limit)
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
+
+    def answer(self, value: dict[str, Any]) -> None:
+        self.set_header("Content-Type", payload.JSON)
+        self.write(dumps(value))
+
+    def provider(self, name: Any, kind: type[Provider] = Provider) -> Any:
+        """Raises `NotFound`."""
+        found = self.providers.get(name) if isinstance(name, str) else None
+        if not isinstance(found, kind):
+            raise NotFound
+        return found
+
+    async def count(self, *who: str) -> None:
+        """Count an attempt to sign in. Raises `TooManyRequests`."""
+        await pool.call(lambda: self.authentication.rates.count("signin", *who))
+
+    async def fail(self, provider: Provider, detail: str) -> NoReturn:
+        """Tell that a sign-in failed. Raises `Unauthorized`."""
+        await self.tell(signals.unauthorized_user, provider.name, provider_name=provider.name)
+        raise Unauthorized(detail)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self._methods()))
+        super().write_error(status_code, **kwargs)
+
+    def _methods(self) -> list[str]:
+        return [name for name in self.SUPPORTED_METHODS if name.lower() in vars(type(self))] + ["OPTIONS"]
+
+    async def options(self, *_: str) -> None:
+        await self.start()
+        self.set_status(204)
+        self.set_header("Allow", ", ".join(self._methods()))
+
+
+class MeHandler(AuthHandler):
+    """``/auth/me/``: who is signed in."""
+
+    async def get(self) -> None:
+        await self.start()
+        session = await self.authentication.identify(self)
+        if self.settings.get("xsrf_cookies"):
+            self.xsrf_token  # noqa: B018 - which sets the cookie that pages copy into X-XSRFToken
+        if session is None:
+            self.answer({"authenticated": False})
+            return
+        user_data, name = dict(session.user_data), session.provider
+        arguments = {"provider_name": name, "user_data": user_data, "handler": self}
+        await signals.pre_get_user_details.send_async(name, **arguments)
+        if not self._finished:
+            self.answer({"authenticated": True, "userData": user_data})
+
+
+class SignInHandler(AuthHandler):
+    """``/auth/signin/``: which providers there are, and sign-in with what the client has in hand."""
+
+    async def get(self) -> None:
+        """The providers, with the addresses of their sign-ins by redirect, and a nonce for an ID token."""
+        await self.start()
+        nonce = token_urlsafe(24)
+        self._set_nonce(nonce, SECONDS_TO_SIGN_IN)
+        addresses = {
+            name: f"{self.prefix}/auth/signin/{name}/" if isinstance(provider, Redirecting) else None
+            for name, provider in self.providers.items()
+        }
+        self.answer({"providers": addresses, "nonce": nonce})
+
+    async def post(self) -> None:
+        await self.start()
+        self.authentication.check_sender(self, proof=False)
+        await self.count("client", client_of(self.request))
+        credentials = self.body(None)
+        provider = self._chosen(credentials.pop("provider", None))
+        if provider.identified_by is not None:
+            await self.count("user", provider.name, str(credentials.get(provider.identified_by)))
+        user_data = await self._authenticate(provider, credentials)
+        await self.authentication.begin(self, provider, user_data)
+        if self.nonce is not None:
+            self._set_nonce("", 0)
+        if not self._finished:
+            self.answer({"authenticated": True})
+
+    def _chosen(self, name: Any) -> Provider:
+        if name is None and len(self.providers) == 1:
+            return next(iter(self.providers.values()))
+        try:
+            return self.provider(name)  # type: ignore[no-any-return]
+        except NotFound:
+            message = f"must be one of {', '.join(self.providers)}"
+            raise Invalid(errors=[{"field": "provider", "message": message}]) from None
+
+    async def _authenticate(self, provider: Provider, credentials: dict[str, Any]) -> Any:
+        detail = "The credentials do not hold."
+        try:
+            user_data = await provider.authenticate(credentials, self)
+        except Unauthorized as error:
+            user_data, detail = None, error.detail
+        if user_data is None:
+            await self.fail(provider, detail)
+        return user_data
+
+    @property
+    def nonce(self) -> str | None:
+        """What an ID token must have as ``nonce``, if this browser has asked for one."""
+        claims = self.authentication.keys.read(
+            NONCE, self.get_cookie(self.authentication.cookie(self, "_nonce"))
+        )
+        return None if claims is None else claims["nonce"]
+
+    def _set_nonce(self, nonce: str, seconds: int) -> None:
+        claims = {"nonce": nonce, "exp": int(time.time()) + seconds}
+        value = self.authentication.keys.sign(NONCE, claims) if seconds else ""
+        self.authentication.set_cookie(self, "_nonce", value, seconds)
+
+    async def is_first_use(self, proof: str, until: float) -> bool:
+        """Whether a proof that works once has not been used on any process; it expires at `until`."""
+        name = "proof " + hashlib.sha256(proof.encode()).hexdigest()
+        return await pool.call(lambda: self.authentication.revocations.add(name, until + 60))
+
+
+class RedirectHandler(AuthHandler):
+    """What the two ends of a sign-in by redirect have in common."""
+
+    def redirect_uri(self, provider: Provider) -> str:
+        """Where the provider sends the browser back to; to be registered there."""
+        return f"{self.authentication.origin_of(self)}{self.prefix}/auth/callback/{provider.name}/"
+
+    def _request_summary(self) -> str:
+        """For the log: without the query, which has the code of the provider."""
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
+
+class StartHandler(RedirectHandler):
+    """``/auth/signin/NAME/``: off to the provider; ``?next=/path`` is where the browser is in the end."""
+
+    async def get(self, name: str) -> None:
+        await self.start()
+        provider = self.provider(name, Redirecting)
+        target = own_path(query.parameters(self.request, ("next",)).get("next", "/"))
+        state, nonce, verifier = token_urlsafe(24), token_urlsafe(24), token_urlsafe(48)
+        url = await provider.authorization_url(self.redirect_uri(provider), state, nonce, verifier)
+        flow = {"provider": name, "state": state, "nonce": nonce, "verifier": verifier, "next": target}
+        value = self.authentication.keys.sign(FLOW, flow | {"exp": int(time.time()) + SECONDS_TO_SIGN_IN})
+        self.authentication.set_cookie(self, suffix_of(state), value, SECONDS_TO_SIGN_IN)
+        self.redirect(url)
+
+
+class CallbackHandler(RedirectHandler):
+    """``/auth/callback/NAME/``: back from the provider, with a code that is worth a session."""
+
+    async def get(self, name: str) -> None:
+        await self.start()
+        provider = self.provider(name, Redirecting)
+        await self.count("client", client_of(self.request))
+        answer = {
+            key: values[0].decode()
+            for key, values in self.request.query_arguments.items()
+            if len(values) == 1
+        }
+        flow = await self._flow(provider, answer.get("state", ""))
+        if "error" in answer:
+            await self.fail(provider, "The provider has not signed you in.")
+        user_data = await provider.redeem(
+            answer, self.redirect_uri(provider), flow["nonce"], flow["verifier"]
+        )
+        if user_data is None:
+            await self.fail(provider, "The answer of the provider does not hold.")
+        await self.authentication.begin(self, provider, user_data)
+        if not self._finished:
+            self.redirect(flow["next"])
+
+    async def _flow(self, provider: Provider, state: str) -> dict[str, Any]:
+        """What this browser was sent off with; it comes back once."""
+        authentication, suffix = self.authentication, suffix_of(state)
+        flow = authentication.keys.read(FLOW, self.get_cookie(authentication.cookie(self, suffix)))
+        if flow is None or not is_same(flow["state"], state) or flow["provider"] != provider.name:
+            await self.fail(provider, NOT_BEGUN)
+        authentication.set_cookie(self, suffix, "", 0)
+        if not await pool.call(lambda: authentication.revocations.add(f"state {state}", flow["exp"])):
+            await self.fail(provider, NOT_BEGUN)
+        return flow
+
+
+def suffix_of(state: str) -> str:
+    """What tells the cookies apart of sign-ins that were begun side by side."""
+    return "_" + state[:8]
+
+
+class SignOutHandler(AuthHandler):
+    """``/auth/signout/``: the session ends, everywhere; ``?next=/path`` is where the browser goes then."""
+
+    async def post(self) -> None:
+        await self.start()
+        texts = query.parameters(self.request, ("next",))
+        target = own_path(texts["next"]) if "next" in texts else None
+        await self.authentication.end(self, await self.authentication.identify(self))
+        if target is None:
+            self.answer({"authenticated": False})
+        else:
+            self.redirect(target, status=303)
