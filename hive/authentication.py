@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tornado.routing import RuleRouter
+from tornado.web import Finish
 
 from hive import permissions, pool, signals
 from hive.auth.provider import Provider, UserData
@@ -26,6 +27,10 @@ MOST_BEARERS = 4096
 LONGEST_COOKIE = 4000
 """Bytes of name and value that browsers keep (RFC 6265bis), less the attributes."""
 BAD_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+class Providers(dict[str, Provider]):
+    """The providers of an application, by name."""
 
 
 class Authentication:
@@ -67,10 +72,10 @@ class Authentication:
     async def session_of(self, handler: Any) -> Session | None:
         """The session that a request claims; whether that was revoked is not known yet. None for no claim.
 
-        A token in ``Authorization`` goes before the cookie, and if it does not hold, so does nothing else.
-        Raises `Unauthorized`; `Forbidden` for a change that proves not to come from the own pages.
+        A bearer token goes before the cookie, and if it does not hold, nothing does. Raises `Unauthorized`;
+        `Forbidden` for a change by cookie that does not prove to come from the application's own pages.
         """
-        if "Authorization" in handler.request.headers:
+        if has_bearer(handler.request):
             return await self._bearer(handler)
         session = self.cookie_session(handler)
         if session is not None:
@@ -88,13 +93,13 @@ class Authentication:
         if session is None:
             return None
         if session.id in self.revocations:
-            if "Authorization" in handler.request.headers:
+            if has_bearer(handler.request):
                 raise bad_token()
             return None
         if writes:
             self.rates.count("write", "user", session.provider, str(session.user_data["id"]))
         handler.current_user = session.user_data
-        if self.lifetime.is_due(session) and "Authorization" not in handler.request.headers:
+        if self.lifetime.is_due(session) and not has_bearer(handler.request):
             self.send(handler, self.lifetime.renewed(session))
         return session
 
@@ -106,17 +111,14 @@ class Authentication:
         return await pool.call(lambda: self.admit(handler, session))
 
     async def _bearer(self, handler: Any) -> Session:
-        values = handler.request.headers.get_list("Authorization")
-        scheme, _, token = values[0].partition(" ")
-        if len(values) > 1 or scheme.lower() != "bearer" or not token.strip():
-            raise bad_token()
-        name = "bearer " + hashlib.sha256(token.strip().encode()).hexdigest()
+        token = handler.request.headers["Authorization"][len("Bearer ") :].strip()
+        name = "bearer " + hashlib.sha256(token.encode()).hexdigest()
         known = self._bearers.get(name)
         if known is not None and time.time() < known.expires:
             self._bearers.move_to_end(name)
             return known
         for provider in providers_of(handler.application.default_router):
-            if (found := await provider.bearer(token.strip())) is not None:
+            if (found := await provider.bearer(token)) is not None:
                 user_data, expires = found
                 return await self._remember(handler, name, provider, user_data, int(expires))
         raise bad_token()
@@ -146,9 +148,12 @@ class Authentication:
         return not (debug and own.scheme == "http" and is_loopback(own.hostname))
 
     def set_cookie(self, handler: Any, suffix: str, value: str, seconds: int) -> None:
-        """Set a cookie, or with 0 seconds delete it."""
-        name, secure = self.cookie(handler, suffix), self.is_secure(handler)
-        handler.set_cookie(name, value, max_age=seconds, httponly=True, secure=secure, samesite="Lax")
+        """Set a cookie that no script can read; without a value, delete it."""
+        name, how = self.cookie(handler, suffix), {"httponly": True, "samesite": "Lax"}
+        if value:
+            handler.set_cookie(name, value, max_age=seconds, secure=self.is_secure(handler), **how)
+        else:
+            handler.clear_cookie(name, secure=self.is_secure(handler), **how)
 
     def send(self, handler: Any, session: Session) -> None:
         value = self.lifetime.write(self.keys, session)
@@ -200,10 +205,17 @@ async def authorize(handler: Any, provider: Provider, user_data: UserData) -> di
     told = {**user_data, "provider": provider.name}
     arguments = {"provider_name": provider.name, "user_data": told, "handler": handler}
     await signals.authorized_user.send_async(provider.name, **arguments)
+    if handler._finished:  # a receiver has answered instead
+        raise Finish
     result: dict[str, Any] = as_json(told)
     if not isinstance(result.get("id"), str | int) or result["id"] == "":
         raise TypeError(f"The user data of the provider {provider.name} have no id.")
     return result
+
+
+def has_bearer(request: Any) -> bool:
+    """Whether a client signs this request by a token (RFC 6750), as no browser does by itself."""
+    return str(request.headers.get("Authorization", "")).lower().startswith("bearer ")
 
 
 def bad_token() -> Unauthorized:
@@ -230,4 +242,5 @@ def providers_of(router: Any) -> Iterator[Provider]:
         if isinstance(rule.target, RuleRouter):
             yield from providers_of(rule.target)
         else:
-            yield from (rule.target_kwargs or {}).get("providers", {}).values()
+            given = (rule.target_kwargs or {}).get("providers")
+            yield from given.values() if isinstance(given, Providers) else ()

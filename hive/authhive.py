@@ -11,7 +11,7 @@ from tornado.web import Application
 
 from hive import errors
 from hive.auth.provider import NAME, Provider
-from hive.authentication import SETTING, Authentication, authentication_in
+from hive.authentication import SETTING, Authentication, Providers, authentication_in, has_bearer
 from hive.errors import Problem, Unauthorized
 from hive.resource import ACTIONS, prefix_of
 from hive.routing import pattern_of
@@ -37,7 +37,7 @@ class AuthHive:
 
         Raises `TypeError` or `ValueError` for what is no provider, or has a name that another has.
         """
-        named: dict[str, Provider] = {}
+        named = Providers()
         for provider in providers:
             if not isinstance(provider, Provider):
                 raise TypeError(f"routes_for takes objects of hive.auth.Provider, not {provider!r}.")
@@ -144,7 +144,8 @@ def authenticated(target: H) -> H:
 def turn_away(handler: Any, problem: Problem) -> None:
     """The answer to who may not come in, of a handler that knows nothing of problems."""
     login_url = handler.settings.get("login_url")
-    if problem.status == 401 and login_url and handler.request.method in ("GET", "HEAD"):
+    is_page = handler.request.method in ("GET", "HEAD") and not has_bearer(handler.request)
+    if problem.status == 401 and login_url and is_page:
         handler.redirect(f"{login_url}?{urlencode({'next': handler.request.uri})}")
         return
     handler.clear()

@@ -14,6 +14,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 """The methods that change nothing (RFC 9110, 9.2.1)."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXPOSED = "Link, Location, Retry-After, X-Created-Id, X-Request-ID"
+LONGEST_PATH = 2000
 SECONDS_OF_PREFLIGHT = "600"
 
 
@@ -70,7 +71,7 @@ def check_sender(request: Any, own: str, trusted: Iterable[str], *, proof: bool)
 
 def own_path(target: str) -> str:
     """Where to go after a sign-in: a path of the application itself. Raises `BadRequest` for all else."""
-    is_path = target.startswith("/") and not target.startswith("//")
+    is_path = target.startswith("/") and not target.startswith("//") and len(target) <= LONGEST_PATH
     if not is_path or "\\" in target or not (target.isascii() and target.isprintable()):
         raise BadRequest("The query parameter 'next' must be a path of this application.")
     return target

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from hive import payload, pool, query, signals
 from hive.auth.provider import Provider, Redirecting
 from hive.auth.tokens import is_same
-from hive.authentication import Authentication, authentication_in
+from hive.authentication import Authentication, Providers, authentication_in
 from hive.bodies import BodyHandler
 from hive.errors import Invalid, NotFound, Unauthorized
 from hive.origins import own_path
@@ -25,7 +25,7 @@ NOT_BEGUN = "The sign-in was not begun in this browser, or it took too long, or 
 class AuthHandler(BodyHandler):
     """What the handlers below `prefix`/auth have in common."""
 
-    def initialize(self, providers: dict[str, Provider], prefix: str) -> None:
+    def initialize(self, providers: Providers, prefix: str) -> None:
         self.providers, self.prefix = providers, prefix
 
     @property
@@ -99,7 +99,8 @@ class SignInHandler(AuthHandler):
         """The providers, with the addresses of their sign-ins by redirect, and a nonce for an ID token."""
         await self.start()
         nonce = token_urlsafe(24)
-        self._set_nonce(nonce, SECONDS_TO_SIGN_IN)
+        value = self.authentication.keys.sign(NONCE, {"nonce": nonce, "exp": soon()})
+        self.authentication.set_cookie(self, "_nonce", value, SECONDS_TO_SIGN_IN)
         addresses = {
             name: f"{self.prefix}/auth/signin/{name}/" if isinstance(provider, Redirecting) else None
             for name, provider in self.providers.items()
@@ -117,7 +118,7 @@ class SignInHandler(AuthHandler):
         user_data = await self._authenticate(provider, credentials)
         await self.authentication.begin(self, provider, user_data)
         if self.nonce is not None:
-            self._set_nonce("", 0)
+            self.authentication.set_cookie(self, "_nonce", "", 0)
         if not self._finished:
             self.answer({"authenticated": True})
 
@@ -148,11 +149,6 @@ class SignInHandler(AuthHandler):
         )
         return None if claims is None else claims["nonce"]
 
-    def _set_nonce(self, nonce: str, seconds: int) -> None:
-        claims = {"nonce": nonce, "exp": int(time.time()) + seconds}
-        value = self.authentication.keys.sign(NONCE, claims) if seconds else ""
-        self.authentication.set_cookie(self, "_nonce", value, seconds)
-
     async def is_first_use(self, proof: str, until: float) -> bool:
         """Whether a proof that works once has not been used on any process; it expires at `until`."""
         name = "proof " + hashlib.sha256(proof.encode()).hexdigest()
@@ -181,7 +177,7 @@ class StartHandler(RedirectHandler):
         state, nonce, verifier = token_urlsafe(24), token_urlsafe(24), token_urlsafe(48)
         url = await provider.authorization_url(self.redirect_uri(provider), state, nonce, verifier)
         flow = {"provider": name, "state": state, "nonce": nonce, "verifier": verifier, "next": target}
-        value = self.authentication.keys.sign(FLOW, flow | {"exp": int(time.time()) + SECONDS_TO_SIGN_IN})
+        value = self.authentication.keys.sign(FLOW, flow | {"exp": soon()})
         self.authentication.set_cookie(self, suffix_of(state), value, SECONDS_TO_SIGN_IN)
         self.redirect(url)
 
@@ -220,6 +216,11 @@ class CallbackHandler(RedirectHandler):
         if not await pool.call(lambda: authentication.revocations.add(f"state {state}", flow["exp"])):
             await self.fail(provider, NOT_BEGUN)
         return flow
+
+
+def soon() -> int:
+    """When a sign-in that is begun now must have ended, in seconds since the epoch."""
+    return int(time.time()) + SECONDS_TO_SIGN_IN
 
 
 def suffix_of(state: str) -> str:

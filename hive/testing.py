@@ -19,12 +19,12 @@ from urllib.parse import urlencode
 import mongoengine
 import mongomock
 import pytest
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from hive import signals
 from hive.embedded import Server
+from hive.server import HTTPServer
 from hive.serving import ENDING, NotFoundHandler
 from hive.signals import Signal
 

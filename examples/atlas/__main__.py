@@ -11,11 +11,10 @@ import sys
 
 from mongoengine import connect
 from pymongo.errors import PyMongoError
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from hive import ModelHive, NotFoundHandler, flatten
+from hive import HTTPServer, ModelHive, NotFoundHandler, flatten
 from hive.embedded import mongodb
 
 from . import receivers  # noqa: F401 - importing it connects them

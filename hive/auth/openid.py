@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 from hive.auth.fetching import fetch
 from hive.auth.provider import Redirecting, UserData
@@ -56,13 +56,13 @@ class OpenIDProvider(Redirecting):
         claims = await self._identity(token, handler.nonce)
         if claims is None or not await handler.is_first_use(token, claims["exp"]):
             return None
-        return user_data_of(claims)
+        return self.user_data(claims)
 
     async def bearer(self, token: str) -> tuple[UserData, float] | None:
         if issuer_in(token) not in self.issuers:
             return None
         claims = await self.issuer.claims(token, [self.audience], issuers=self.issuers)
-        return None if claims is None else (user_data_of(claims), claims["exp"])
+        return None if claims is None else (self.user_data(claims), claims["exp"])
 
     async def _identity(self, token: Any, nonce: str | None) -> dict[str, Any] | None:
         """The claims of an ID token for this application with this nonce."""
@@ -77,6 +77,10 @@ class OpenIDProvider(Redirecting):
         if nonce is None:
             return claims if "nonce" not in claims else None
         return claims if is_same(claims.get("nonce"), nonce) else None
+
+    def user_data(self, claims: dict[str, Any]) -> UserData:
+        """The user data in the claims of a token that holds. Override it to take more, such as ``roles``."""
+        return {"id": claims["sub"], **{name: claims[name] for name in PROFILE if name in claims}}
 
     # The authorization code flow (RFC 6749, 4.1) with PKCE (RFC 7636)
 
@@ -109,7 +113,7 @@ class OpenIDProvider(Redirecting):
             if profile.get("sub") != claims["sub"]:
                 return None
             claims = profile | claims
-        return user_data_of(claims)
+        return self.user_data(claims)
 
     async def _is_of_issuer(self, answer: dict[str, str]) -> bool:
         """Whether the answer says, or need not say, that it comes from this issuer (RFC 9207)."""
@@ -132,8 +136,8 @@ class OpenIDProvider(Redirecting):
             fields |= {"client_id": self.client_id, "client_secret": self.client_secret}
         else:  # both of the two are form-encoded first (RFC 6749, 2.3.1)
             how |= {
-                "auth_username": quote(self.client_id, ""),
-                "auth_password": quote(self.client_secret, ""),
+                "auth_username": quote_plus(self.client_id),
+                "auth_password": quote_plus(self.client_secret),
             }
         status, tokens = await fetch(
             await self.issuer.endpoint("token_endpoint"), body=urlencode(fields), **how
@@ -147,8 +151,3 @@ class OpenIDProvider(Redirecting):
         if status != 200:
             raise ProviderUnavailable("The sign-in provider tells nothing of the user.")
         return profile
-
-
-def user_data_of(claims: dict[str, Any]) -> UserData:
-    """The user data in the claims of a token, by the names of bzz."""
-    return {"id": claims["sub"], **{name: claims[name] for name in PROFILE if name in claims}}
