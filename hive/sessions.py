@@ -25,9 +25,9 @@ class Keys:
     """
 
     def __init__(self, secret_key: Secret | Iterable[Secret]) -> None:
-        given = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key)
-        keys = [key.encode() if isinstance(key, str) else key for key in given]
-        if not keys or min(map(len, keys)) < SHORTEST_KEY:
+        given = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key or ())
+        keys: list[Any] = [key.encode() if isinstance(key, str) else key for key in given]
+        if not keys or not all(isinstance(key, bytes) and len(key) >= SHORTEST_KEY for key in keys):
             raise ValueError(
                 f"secret_key must have {SHORTEST_KEY} bytes or more, or be a list of such keys of which the "
                 "first signs. Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -9,6 +10,8 @@ from hive.auth.fetching import fetch
 from hive.auth.provider import Redirecting, UserData
 from hive.auth.tokens import ACCESS_TOKENS, Issuer, header_of, is_same, issuer_in
 from hive.errors import ProviderUnavailable
+
+logger = logging.getLogger("hive")
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 PROFILE = ("name", "email", "email_verified")
@@ -142,6 +145,8 @@ class OpenIDProvider(Redirecting):
         status, tokens = await fetch(
             await self.issuer.endpoint("token_endpoint"), body=urlencode(fields), **how
         )
+        if status != 200:
+            logger.warning("The provider %s does not take the code: %.80r", self.name, tokens.get("error"))
         return tokens if status == 200 else {}
 
     async def _profile(self, access_token: str) -> dict[str, Any]:

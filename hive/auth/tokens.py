@@ -1,6 +1,7 @@
 """Whether to believe a token of an OpenID provider (OpenID Connect Core 1.0, 3.1.3.7; RFC 8725)."""
 
 import hmac
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,8 @@ from hive import pool
 from hive.auth.fetching import Kept, fetch
 from hive.errors import ProviderUnavailable
 from hive.origins import is_loopback
+
+logger = logging.getLogger("hive")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Those that are accepted: a public key verifies each of them, so whoever can verify cannot sign."""
@@ -135,7 +138,8 @@ def verified(
             leeway=LEEWAY,
             options={"require": ["aud", "exp", "iat", "iss", "sub"], "enforce_minimum_key_length": True},
         )
-    except UNREADABLE:
+    except UNREADABLE as error:  # whose text may quote the token
+        logger.warning("A token of %s does not hold: %s", issuers[0], type(error).__name__)
         return None
 
 
