@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -116,7 +117,7 @@ class Authentication:
         known = self._bearers.get(name)
         if known is not None and time.time() < known.expires:
             self._bearers.move_to_end(name)
-            return known
+            return replace(known, user_data=deepcopy(known.user_data))
         for provider in providers_of(handler.application.default_router):
             if (found := await provider.bearer(token)) is not None:
                 user_data, expires = found
@@ -127,8 +128,9 @@ class Authentication:
         self, handler: Any, name: str, provider: Provider, user_data: UserData, expires: int
     ) -> Session:
         user_data = await authorize(handler, provider, user_data)
-        begun = replace(self.lifetime.begin(provider.name, user_data), id=name)
-        self._bearers[name] = session = replace(begun, expires=min(begun.expires, expires))
+        begun = self.lifetime.begin(provider.name, user_data)
+        session = replace(begun, id=name, expires=min(begun.expires, expires), end=expires)
+        self._bearers[name] = replace(session, user_data=deepcopy(user_data))
         while len(self._bearers) > MOST_BEARERS:
             self._bearers.popitem(last=False)
         return session
@@ -185,15 +187,14 @@ class Authentication:
         await pool.call(lambda: self.rates.count("signin", "user", provider.name, identity))
         user_data = await authorize(handler, provider, user_data)
         if (old := self.cookie_session(handler)) is not None:
-            await pool.call(lambda: self.revocations.add(old.id, self.lifetime.end_of(old)))
+            await pool.call(lambda: self.revocations.add(old.id, old.end))
         self.send(handler, self.lifetime.begin(provider.name, user_data))
         handler.current_user = user_data
 
     async def end(self, handler: Any, session: Session | None) -> None:
         """Sign a user out, here and on every other process."""
         if session is not None:
-            end = max(self.lifetime.end_of(session), session.expires)
-            await pool.call(lambda: self.revocations.add(session.id, end))
+            await pool.call(lambda: self.revocations.add(session.id, session.end))
         self.set_cookie(handler, "", "", 0)
 
 

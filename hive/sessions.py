@@ -59,7 +59,11 @@ def name_of(key: bytes) -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """Who is signed in. Times are seconds since the epoch: of sign-in, last renewal and end."""
+    """Who is signed in. Times are seconds since the epoch.
+
+    `started` at the sign-in and last `renewed`, it `expires` without a further renewal, and in any case at its
+    `end`.
+    """
 
     id: str
     provider: str
@@ -67,6 +71,7 @@ class Session:
     started: int
     renewed: int
     expires: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -78,21 +83,19 @@ class Lifetime:
 
     def begin(self, provider: str, user_data: dict[str, Any]) -> Session:
         now = int(time.time())
-        return self.renewed(Session(token_urlsafe(24), provider, user_data, now, now, now))
+        return self.renewed(
+            Session(token_urlsafe(24), provider, user_data, now, now, now, now + self.absolute)
+        )
 
     def renewed(self, session: Session) -> Session:
-        """The same session from now on; its end never goes beyond the absolute lifetime."""
+        """The same session from now on."""
         now = int(time.time())
-        return replace(session, renewed=now, expires=min(now + self.idle, self.end_of(session)))
-
-    def end_of(self, session: Session) -> int:
-        """When the session ends at the latest, however often it is renewed."""
-        return session.started + self.absolute
+        return replace(session, renewed=now, expires=min(now + self.idle, session.end))
 
     def is_due(self, session: Session) -> bool:
         """Whether it is time to renew: half of the idle time is gone, and there is more to gain."""
         gone = time.time() - session.renewed
-        return gone > self.idle / 2 and session.expires < self.end_of(session)
+        return gone > self.idle / 2 and session.expires < session.end
 
     def write(self, keys: Keys, session: Session) -> str:
         return keys.sign(
@@ -112,6 +115,7 @@ class Lifetime:
         claims = keys.read(SESSION, token)
         if claims is None:
             return None
-        times = (claims["auth_time"], claims["iat"], claims["exp"])
+        started, end = claims["auth_time"], claims["auth_time"] + self.absolute
+        times = (started, claims["iat"], claims["exp"], end)
         session = Session(claims["jti"], claims["provider"], claims["user"], *times)
-        return session if time.time() < self.end_of(session) else None
+        return session if time.time() < end else None

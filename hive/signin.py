@@ -155,7 +155,7 @@ class SignInHandler(AuthHandler):
         return await pool.call(lambda: self.authentication.revocations.add(name, until + 60))
 
 
-class RedirectHandler(AuthHandler):
+class FlowHandler(AuthHandler):
     """What the two ends of a sign-in by redirect have in common."""
 
     def redirect_uri(self, provider: Provider) -> str:
@@ -167,7 +167,7 @@ class RedirectHandler(AuthHandler):
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
 
-class StartHandler(RedirectHandler):
+class StartHandler(FlowHandler):
     """``/auth/signin/NAME/``: off to the provider; ``?next=/path`` is where the browser is in the end."""
 
     async def get(self, name: str) -> None:
@@ -182,7 +182,7 @@ class StartHandler(RedirectHandler):
         self.redirect(url)
 
 
-class CallbackHandler(RedirectHandler):
+class CallbackHandler(FlowHandler):
     """``/auth/callback/NAME/``: back from the provider, with a code that is worth a session."""
 
     async def get(self, name: str) -> None:
@@ -190,7 +190,7 @@ class CallbackHandler(RedirectHandler):
         provider = self.provider(name, Redirecting)
         await self.count("client", client_of(self.request))
         answer = {
-            key: values[0].decode()
+            key: values[0].decode(errors="replace")
             for key, values in self.request.query_arguments.items()
             if len(values) == 1
         }

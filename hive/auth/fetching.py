@@ -7,7 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from hive.errors import ProviderUnavailable
 
@@ -25,7 +26,7 @@ async def fetch(url: str, **how: Any) -> tuple[int, dict[str, Any]]:
     No redirect is followed. Raises `ProviderUnavailable` for what takes too long or is too large, for a
     status from 500 up, and for what is no JSON object.
     """
-    client = AsyncHTTPClient(force_instance=True, max_body_size=MOST_BYTES)
+    client = SimpleAsyncHTTPClient(force_instance=True, max_body_size=MOST_BYTES)
     request = HTTPRequest(
         url,
         connect_timeout=PATIENCE,
