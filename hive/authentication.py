@@ -26,7 +26,7 @@ SETTING = "hive_authentication"
 MOST_BEARERS = 4096
 """Bearer tokens that are remembered, with what their first request found out."""
 LONGEST_COOKIE = 4000
-"""Bytes of name and value that browsers keep (RFC 6265bis), less the attributes."""
+"""Bytes of its value: browsers keep 4096 with the name (RFC 6265bis)."""
 BAD_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
@@ -101,7 +101,7 @@ class Authentication:
             self.rates.count("write", "user", session.provider, str(session.user_data["id"]))
         handler.current_user = session.user_data
         if self.lifetime.is_due(session) and not has_bearer(handler.request):
-            self.send(handler, self.lifetime.renewed(session))
+            self.set_session(handler, self.lifetime.renewed(session))
         return session
 
     async def identify(self, handler: Any) -> Session | None:
@@ -157,14 +157,18 @@ class Authentication:
         else:
             handler.clear_cookie(name, secure=self.is_secure(handler), **how)
 
-    def send(self, handler: Any, session: Session) -> None:
+    def written(self, session: Session) -> str:
+        """The session as it stands in a cookie. Raises `ValueError` for one that does not fit."""
         value = self.lifetime.write(self.keys, session)
-        if len(self.cookie(handler)) + len(value) > LONGEST_COOKIE:
+        if len(value) > LONGEST_COOKIE:
             raise ValueError(
                 f"The user data of {session.provider} fill a cookie: keep them small in authorized_user, and "
                 "let pre_get_user_details add what only /auth/me needs."
             )
-        self.set_cookie(handler, "", value, max(1, session.expires - int(time.time())))
+        return value
+
+    def set_session(self, handler: Any, session: Session) -> None:
+        self.set_cookie(handler, "", self.written(session), max(1, session.expires - int(time.time())))
 
     # Where it came from
 
@@ -186,9 +190,11 @@ class Authentication:
         identity = str(user_data.get("id"))
         await pool.call(lambda: self.rates.count("signin", "user", provider.name, identity))
         user_data = await authorize(handler, provider, user_data)
+        session = self.lifetime.begin(provider.name, user_data)
+        self.written(session)  # or it fails here, before the old session ends
         if (old := self.cookie_session(handler)) is not None:
             await pool.call(lambda: self.revocations.add(old.id, old.end))
-        self.send(handler, self.lifetime.begin(provider.name, user_data))
+        self.set_session(handler, session)
         handler.current_user = user_data
 
     async def end(self, handler: Any, session: Session | None) -> None:

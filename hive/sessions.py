@@ -61,8 +61,8 @@ def name_of(key: bytes) -> str:
 class Session:
     """Who is signed in. Times are seconds since the epoch.
 
-    `started` at the sign-in and last `renewed`, it `expires` without a further renewal, and in any case at its
-    `end`.
+    It `started` at the sign-in, was last `renewed`, `expires` unless it is renewed again, and at its `end` in
+    any case.
     """
 
     id: str

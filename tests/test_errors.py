@@ -181,7 +181,8 @@ def test_every_problem_of_hive_has_a_status_and_a_sentence_of_its_own():
         (HTTPError(402, reason="Pay first"), 402, "Pay first"),
         (HTTPError(403, INNER), 403, "This is not allowed."),
         (HTTPError(403, INNER + " %s", "x"), 403, "This is not allowed."),
-        (HTTPError(429), 429, "Too Many Requests"),
+        (HTTPError(429), 429, "These are too many requests."),
+        (HTTPError(410), 410, "Gone"),
         (HTTPError(599), 599, "The server failed to answer this request."),
     ],
 )

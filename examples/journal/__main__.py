@@ -1,7 +1,7 @@
 """A journal: everybody reads what is public, writes what is theirs, and signs in with an OpenID provider.
 
 `OIDC_ISSUER` is http://localhost:9400 unless set, `OIDC_CLIENT_ID` journal, `OIDC_CLIENT_SECRET` secret,
-`SECRET_KEY` a new one at each start, `PORT` 8889. `ADMINS` lists e-mail addresses, separated by commas.
+`SECRET_KEY` a new one at each start, `PORT` 8890. `ADMINS` lists e-mail addresses, separated by commas.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ async def serve(port):
 
 def main():
     with mongodb(None) as uri, connect("journal", host=uri, uuidRepresentation="standard"):
-        asyncio.run(serve(int(os.environ.get("PORT", "8889"))))
+        asyncio.run(serve(int(os.environ.get("PORT", "8890"))))
 
 
 if __name__ == "__main__":
