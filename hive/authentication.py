@@ -1,5 +1,6 @@
 """Who asks: the session of a request, what an application demands of it, and how one begins and ends."""
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -8,6 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from tornado.routing import RuleRouter
 from tornado.web import Finish
@@ -15,7 +17,7 @@ from tornado.web import Finish
 from hive import permissions, pool, signals
 from hive.auth.provider import Provider, UserData
 from hive.errors import Unauthorized
-from hive.origins import SAFE, allowed_origins, check_sender, checked_origin, is_loopback
+from hive.origins import SAFE, allowed_origins, check_sender, checked_origin, has_bearer, is_loopback
 from hive.permissions import Permission
 from hive.plain import as_json
 from hive.rates import Rates, client_of, storage_of
@@ -25,6 +27,8 @@ from hive.sessions import Keys, Lifetime, Secret, Session
 SETTING = "hive_authentication"
 MOST_BEARERS = 4096
 """Bearer tokens that are remembered, with what their first request found out."""
+LEEWAY = 60
+"""Seconds for which a token that was revoked is remembered longer than it is good for."""
 LONGEST_COOKIE = 4000
 """Bytes of its value: browsers keep 4096 with the name (RFC 6265bis)."""
 BAD_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -63,6 +67,7 @@ class Authentication:
         self.revocations = Revocations(db_alias)
         self.rates = Rates(signin_rate, write_rate, storage_of(rates_in, db_alias))
         self._bearers: OrderedDict[str, Session] = OrderedDict()
+        self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def default(self, action: str) -> Permission:
         """The permission for an action of which a model's routes say nothing."""
@@ -112,28 +117,27 @@ class Authentication:
         return await pool.call(lambda: self.admit(handler, session))
 
     async def _bearer(self, handler: Any) -> Session:
-        token = handler.request.headers["Authorization"][len("Bearer ") :].strip()
-        name = "bearer " + hashlib.sha256(token.encode()).hexdigest()
-        known = self._bearers.get(name)
-        if known is not None and time.time() < known.expires:
-            self._bearers.move_to_end(name)
-            return replace(known, user_data=deepcopy(known.user_data))
-        for provider in providers_of(handler.application.default_router):
-            if (found := await provider.bearer(token)) is not None:
-                user_data, expires = found
-                return await self._remember(handler, name, provider, user_data, int(expires))
-        raise bad_token()
+        token = handler.request.headers["Authorization"][len("Bearer") :].strip()
+        name = digest_of(token)
+        async with self._arriving.setdefault(name, asyncio.Lock()):  # the first request tells of the sign-in
+            known = self._bearers.get(name)
+            if known is None or time.time() >= known.expires:
+                known = self._bearers[name] = await self._arrival(handler, token)
+                while len(self._bearers) > MOST_BEARERS:
+                    self._bearers.popitem(last=False)
+        self._bearers.move_to_end(name)
+        return replace(known, user_data=deepcopy(known.user_data))
 
-    async def _remember(
-        self, handler: Any, name: str, provider: Provider, user_data: UserData, expires: int
-    ) -> Session:
-        user_data = await authorize(handler, provider, user_data)
-        begun = self.lifetime.begin(provider.name, user_data)
-        session = replace(begun, id=name, expires=min(begun.expires, expires), end=expires)
-        self._bearers[name] = replace(session, user_data=deepcopy(user_data))
-        while len(self._bearers) > MOST_BEARERS:
-            self._bearers.popitem(last=False)
-        return session
+    async def _arrival(self, handler: Any, token: str) -> Session:
+        """The session of a token that is not known yet. Raises `Unauthorized`."""
+        for provider in providers_of(handler.application):
+            if (found := await provider.bearer(token)) is not None:
+                user_data, end = await authorize(handler, provider, found[0]), int(found[1])
+                begun = self.lifetime.begin(provider.name, user_data)
+                # The signature of a JWT can be written in several ways, what it signs cannot.
+                signed = token.rpartition(".")[0] or token
+                return replace(begun, id=digest_of(signed), expires=min(begun.expires, end), end=end + LEEWAY)
+        raise bad_token()
 
     # Its cookie
 
@@ -215,14 +219,13 @@ async def authorize(handler: Any, provider: Provider, user_data: UserData) -> di
     if handler._finished:  # a receiver has answered instead
         raise Finish
     result: dict[str, Any] = as_json(told)
-    if not isinstance(result.get("id"), str | int) or result["id"] == "":
+    if type(result.get("id")) not in (str, int) or result["id"] == "":
         raise TypeError(f"The user data of the provider {provider.name} have no id.")
     return result
 
 
-def has_bearer(request: Any) -> bool:
-    """Whether a client signs this request by a token (RFC 6750), as no browser does by itself."""
-    return str(request.headers.get("Authorization", "")).lower().startswith("bearer ")
+def digest_of(token: str) -> str:
+    return "bearer " + hashlib.sha256(token.encode()).hexdigest()
 
 
 def bad_token() -> Unauthorized:
@@ -243,11 +246,15 @@ def authentication_in(application: Any) -> Authentication:
     return found
 
 
-def providers_of(router: Any) -> Iterator[Provider]:
+def providers_of(application: Any) -> list[Provider]:
     """The providers with which users sign in to a Tornado application."""
+    routed = {id(providers): providers for providers in routed_in(application.default_router)}
+    return [provider for providers in routed.values() for provider in providers.values()]
+
+
+def routed_in(router: Any) -> Iterator[Providers]:
     for rule in router.rules:
         if isinstance(rule.target, RuleRouter):
-            yield from providers_of(rule.target)
-        else:
-            given = (rule.target_kwargs or {}).get("providers")
-            yield from given.values() if isinstance(given, Providers) else ()
+            yield from routed_in(rule.target)
+        elif isinstance(providers := (rule.target_kwargs or {}).get("providers"), Providers):
+            yield providers

@@ -14,7 +14,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 """The methods that change nothing (RFC 9110, 9.2.1)."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXPOSED = "Link, Location, Retry-After, X-Created-Id, X-Request-ID"
-LONGEST_PATH = 2000
+LONGEST_PATH = 1000
 SECONDS_OF_PREFLIGHT = "600"
 
 
@@ -67,6 +67,11 @@ def check_sender(request: Any, own: str, trusted: Iterable[str], *, proof: bool)
     is_foreign = is_cross_site(request, own, trusted)
     if is_foreign or (is_foreign is None and proof):
         raise Forbidden("The request does not prove that it comes from the application's own pages.")
+
+
+def has_bearer(request: Any) -> bool:
+    """Whether a client signs this request by a token (RFC 6750), as no browser does by itself."""
+    return str(request.headers.get("Authorization", "")).lower().split(" ")[0] == "bearer"
 
 
 def own_path(target: str) -> str:

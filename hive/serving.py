@@ -87,7 +87,7 @@ class ProblemHandler(RequestHandler):
 
     def check_xsrf_cookie(self) -> None:
         """As Tornado does, but not for a client that sends a token: no page can make a browser do that."""
-        if not self.request.headers.get("Authorization", "").lower().startswith("bearer "):
+        if not origins.has_bearer(self.request):
             super().check_xsrf_cookie()
 
     async def start(self) -> None:

@@ -91,6 +91,8 @@ class MeHandler(AuthHandler):
         if not self._finished:
             self.answer({"authenticated": True, "userData": user_data})
 
+    head = get
+
 
 class SignInHandler(AuthHandler):
     """``/auth/signin/``: which providers there are, and sign-in with what the client has in hand."""
@@ -106,6 +108,8 @@ class SignInHandler(AuthHandler):
             for name, provider in self.providers.items()
         }
         self.answer({"providers": addresses, "nonce": nonce})
+
+    head = get
 
     async def post(self) -> None:
         await self.start()

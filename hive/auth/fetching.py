@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.iostream import UnsatisfiableReadError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from hive.errors import ProviderUnavailable
@@ -37,12 +38,12 @@ async def fetch(url: str, **how: Any) -> tuple[int, dict[str, Any]]:
     )
     try:
         response = await client.fetch(request, raise_error=False)
-    except (HTTPClientError, OSError, ValueError) as error:
+    except (HTTPClientError, UnsatisfiableReadError, OSError, ValueError) as error:
         raise unavailable(url, error) from error
     finally:
         client.close()
     if response.code >= 500:
-        raise unavailable(url, response.error)
+        raise unavailable(url, f"HTTP {response.code}")
     try:
         answer = json.loads(response.body)
     except (ValueError, RecursionError):

@@ -8,12 +8,21 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 from hive.auth.fetching import fetch
 from hive.auth.provider import Redirecting, UserData
-from hive.auth.tokens import ACCESS_TOKENS, Issuer, header_of, is_same, issuer_in
+from hive.auth.tokens import Issuer, is_id_token, is_same, issuer_in, signed_part
 from hive.errors import ProviderUnavailable
 
 logger = logging.getLogger("hive")
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+REFUSALS = (
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+)
+"""What a token endpoint says when it refuses (RFC 6749, 5.2)."""
 PROFILE = ("name", "email", "email_verified")
 
 
@@ -55,9 +64,9 @@ class OpenIDProvider(Redirecting):
 
     async def authenticate(self, credentials: dict[str, Any], handler: Any) -> UserData | None:
         """The user of an ``id_token``, which works once, and has the nonce that this browser asked for."""
-        token = credentials.get("id_token")
+        token: Any = credentials.get("id_token")
         claims = await self._identity(token, handler.nonce)
-        if claims is None or not await handler.is_first_use(token, claims["exp"]):
+        if claims is None or not await handler.is_first_use(signed_part(token), claims["exp"]):
             return None
         return self.user_data(claims)
 
@@ -70,7 +79,7 @@ class OpenIDProvider(Redirecting):
     async def _identity(self, token: Any, nonce: str | None) -> dict[str, Any] | None:
         """The claims of an ID token for this application with this nonce."""
         claims = await self.issuer.claims(token, [self.client_id], issuers=self.issuers)
-        if claims is None or str((header_of(token) or {}).get("typ")).lower() in ACCESS_TOKENS:
+        if claims is None or not is_id_token(token, claims):
             return None
         if claims.get("azp", self.client_id) != self.client_id or claims["aud"] not in (
             self.client_id,
@@ -146,7 +155,12 @@ class OpenIDProvider(Redirecting):
             await self.issuer.endpoint("token_endpoint"), body=urlencode(fields), **how
         )
         if status != 200:
-            logger.warning("The provider %s does not take the code: %.80r", self.name, tokens.get("error"))
+            error = tokens.get("error")  # whose text may be the code itself
+            logger.warning(
+                "The provider %s does not take the code: %s",
+                self.name,
+                error if error in REFUSALS else f"HTTP {status}",
+            )
         return tokens if status == 200 else {}
 
     async def _profile(self, access_token: str) -> dict[str, Any]:

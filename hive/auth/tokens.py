@@ -18,7 +18,7 @@ logger = logging.getLogger("hive")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Those that are accepted: a public key verifies each of them, so whoever can verify cannot sign."""
-ACCESS_TOKENS = ("at+jwt", "application/at+jwt")
+ID_TOKENS = ("jwt", "application/jwt")
 LONGEST = 16384
 LEEWAY = 5
 """Seconds by which the clocks of provider and server may differ."""
@@ -45,9 +45,9 @@ class Issuer:
     async def endpoint(self, name: str) -> str:
         """The URL of an endpoint. Raises `ProviderUnavailable` if there is none that can be used."""
         url = (await self.metadata()).get(name)
-        if not isinstance(url, str) or urlsplit(url).scheme not in ("https", *["http"] * self._is_loopback):
+        if not is_url(url, ("https", "http") if self._is_loopback else ("https",)):
             raise ProviderUnavailable(f"The sign-in provider has no {name}.")
-        return url
+        return str(url)
 
     async def metadata(self) -> dict[str, Any]:
         return await self._metadata.get()
@@ -72,9 +72,11 @@ class Issuer:
         """The public key that a token says it was signed with; fetched anew, once, if it is not known."""
         found = key_for(header, await self._keys.get())
         if found is None and time.monotonic() - self._missed > SECONDS_BETWEEN_MISSES:
-            found = key_for(header, await self._keys.renew())
-            if found is None:
-                self._missed = time.monotonic()
+            try:
+                found = key_for(header, await self._keys.renew())
+            finally:
+                if found is None:
+                    self._missed = time.monotonic()
         return found
 
     async def claims(
@@ -98,6 +100,26 @@ def header_of(token: Any) -> dict[str, Any] | None:
         return jwt.get_unverified_header(token)
     except UNREADABLE:
         return None
+
+
+def signed_part(token: str) -> str:
+    """What a token's signature is for: the signature itself can be written in several ways."""
+    return token.rpartition(".")[0]
+
+
+def is_id_token(token: str, claims: dict[str, Any]) -> bool:
+    """Whether it is one, and no access token (RFC 9068) or logout token by the same keys."""
+    kind = str((header_of(token) or {}).get("typ", "JWT")).lower()
+    return kind in ID_TOKENS and "events" not in claims
+
+
+def is_url(url: Any, schemes: Iterable[str]) -> bool:
+    try:
+        return (
+            isinstance(url, str) and url.isprintable() and url.isascii() and urlsplit(url).scheme in schemes
+        )
+    except ValueError:
+        return False
 
 
 def issuer_in(token: str) -> Any:
@@ -129,7 +151,7 @@ def verified(
 ) -> dict[str, Any] | None:
     """The claims of a token whose signature, issuer, audience and times are right, or None."""
     try:
-        return jwt.decode(
+        claims = jwt.decode(
             token,
             jwt.PyJWK(key, algorithm),
             [algorithm],
@@ -138,6 +160,7 @@ def verified(
             leeway=LEEWAY,
             options={"require": ["aud", "exp", "iat", "iss", "sub"], "enforce_minimum_key_length": True},
         )
+        return claims if claims["sub"] and isinstance(claims["exp"], int | float) else None
     except UNREADABLE as error:  # whose text may quote the token
         logger.warning("A token of %s does not hold: %s", issuers[0], type(error).__name__)
         return None
@@ -145,4 +168,4 @@ def verified(
 
 def is_same(one: Any, other: str) -> bool:
     """Whether two secrets are the same, in a time that tells nothing of where they differ."""
-    return isinstance(one, str) and hmac.compare_digest(one.encode(), other.encode())
+    return isinstance(one, str) and hmac.compare_digest(one.encode(errors="replace"), other.encode())
