@@ -5,7 +5,8 @@ client gets exactly that answer.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.client import responses
 from typing import Any, TypedDict
 
@@ -133,6 +134,15 @@ class ProviderUnavailable(Problem):
     status = 503
     sentence = "The sign-in provider cannot be reached at the moment."
     extra_headers: Mapping[str, str] = {"Retry-After": "5"}
+
+
+@contextmanager
+def own_fault(what: str) -> Iterator[None]:
+    """Let no `ValueError` of the application's own code be taken for what is wrong with a client's value."""
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError(f"{what} failed: {error}") from error
 
 
 def body(status: int, detail: str, errors: list[FieldError], **members: Any) -> bytes:

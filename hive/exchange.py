@@ -14,7 +14,7 @@ from hive.decoding import Decoding
 from hive.errors import MethodNotAllowed
 from hive.origins import SAFE
 from hive.paths import segments_of, walk
-from hive.permissions import is_regardless
+from hive.permissions import Permission, is_regardless
 from hive.places.place import Item, Place, World
 from hive.plain import dumps
 from hive.protection import OF_METHOD
@@ -61,6 +61,7 @@ class Exchange(BodyHandler):
         self.instance: Any = None
         self.values: dict[str, Any] = {}
         self.views: dict[Resource, Resource] = {}
+        self.answers: dict[Permission, bool] = {}
 
     def set_default_headers(self) -> None:
         super().set_default_headers()

@@ -68,9 +68,10 @@ class ModelHandler(Exchange):
     def _create(self, place: Collection, body: dict[str, Any]) -> Story:
         part = place.resource.serializer.decode(body, self.decoding())
         self.values = dict(part.values)
+        protection.check_new(self, place.resource, part)
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         with place.telling():
-            instance = storage.create(part, partial(protection.check, self, place.resource, "create"))
+            instance = storage.create(part)
         raw = storage.image_of(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         self.created_document(place.resource, instance, raw, in_list=True)
@@ -82,14 +83,14 @@ class ModelHandler(Exchange):
         except ValueError as error:
             raise Invalid(errors=[{"field": "id", "message": str(error)}]) from None
         stored, target = place.stored, place.row_of(reference)
-        target.check("get")
         raw = target.raw
         self.values = {place.member.name: reference}
         yield from self._before_update(place, stored, stored.document)
         with place.telling():
             change = storage.update(stored, place.holder.locate, partial(place.put_into, value=reference))
         yield from self._after_update(change.document, change.updated_fields)
-        self.reply(200, target.encode(raw))
+        shown = self.may_read(target.resource, target.hydrate(raw))
+        self.reply(200, target.encode(raw) if shown else None)
 
     def _create_and_link(self, place: Reference, body: dict[str, Any]) -> Story:
         resource, body = place.creating(body)
@@ -97,13 +98,13 @@ class ModelHandler(Exchange):
             raise Forbidden(f"{resource.model.__name__} is not created by clients.")
         protection.check(self, resource, "create")
         part = resource.serializer.decode(body, self.decoding())
+        protection.check_new(self, resource, part)
         self.values = dict(part.values)
         stored = place.stored
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         yield from self._before_update(place, stored, stored.document)
         with place.telling(resource):
-            check = partial(protection.check, self, resource, "create")
-            instance, change = storage.create_in(part, check, stored, place.holder.locate, place.link)
+            instance, change = storage.create_in(part, stored, place.holder.locate, place.link)
         raw = storage.image_of(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         yield from self._after_update(change.document, change.updated_fields)

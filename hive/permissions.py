@@ -8,18 +8,20 @@ of threads, where they may query; coroutines run on the event loop.
 What a function raises ends the request: a `hive.Problem` or a `tornado.web.HTTPError` is the answer.
 """
 
+import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from hive import pool
 from hive.codecs.references import key_in
+from hive.errors import own_fault
 from hive.plain import plain
 
 Permission = Callable[[Any, Any], bool | Awaitable[bool]]
 
 
 def regardless(permission: Permission) -> Permission:
-    """Mark a permission that looks at no instance and waits for nothing: it is asked once for a list."""
+    """Mark a permission that looks at no instance and waits for nothing: none is loaded to ask it."""
     permission.regardless = True  # type: ignore[attr-defined]
     return permission
 
@@ -50,6 +52,7 @@ def owner(field: str) -> Permission:
         owners = value if isinstance(value, list | tuple) else [value]
         return str(user["id"]) in [str(plain(key_in(one))) for one in owners if one is not None]
 
+    is_owner.fields = {field}  # type: ignore[attr-defined]
     return is_owner
 
 
@@ -82,23 +85,38 @@ def concealed(permission: Permission) -> Permission:
 
 
 def combined(decide: Callable[[Iterable[bool]], bool], permissions: Iterable[Permission]) -> Permission:
-    parts = list(permissions)
+    parts = [checked(part) for part in permissions]
 
     def is_allowed(handler: Any, instance: Any) -> bool:
         return decide(grants(part, handler, instance) for part in parts)
 
     is_allowed.regardless = all(map(is_regardless, parts))  # type: ignore[attr-defined]
     is_allowed.conceals = any(map(conceals, parts))  # type: ignore[attr-defined]
+    is_allowed.fields = set().union(*map(fields_of, parts))  # type: ignore[attr-defined]
     return is_allowed
+
+
+def checked(permission: Any) -> Permission:
+    """The same. Raises `TypeError` for what is no permission, such as ``role`` without its names."""
+    generates = inspect.isgeneratorfunction(permission) or inspect.isasyncgenfunction(permission)
+    if not callable(permission) or generates or permission in (owner, role, any_of, all_of, concealed):
+        raise TypeError(f"A permission is a function of handler and instance, and {permission!r} is none.")
+    return permission  # type: ignore[no-any-return]
 
 
 def grants(permission: Permission, handler: Any, instance: Any) -> bool:
     """Whether the answer is yes. Waits for a coroutine, so call it in the pool."""
-    return bool(pool.settled(permission(handler, instance)))
+    with own_fault("A permission"):
+        return bool(pool.settled(permission(handler, instance)))
 
 
 def is_regardless(permission: Permission) -> bool:
     return bool(getattr(permission, "regardless", False))
+
+
+def fields_of(permission: Permission) -> set[str]:
+    """The fields of the instance that it is known to look at."""
+    return getattr(permission, "fields", set())
 
 
 def conceals(permission: Permission) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 from hive.authentication import authentication_of
 from hive.errors import Forbidden, NotFound, Unauthorized
 from hive.permissions import Permission, conceals, everyone, grants, is_regardless
+from hive.refusals import answering
 from hive.resource import ACTIONS, Resource
+from hive.values import Part
 
 OF_METHOD = {
     **dict.fromkeys(("GET", "HEAD", "OPTIONS"), "get"),
@@ -21,6 +23,15 @@ BELOW = {
     "delete": ("get", "update", "delete"),
 }
 """What a method may do with a document below which it addresses something."""
+
+
+def ask(handler: Any, rule: Permission, instance: Any) -> bool:
+    """Whether the permission says yes; once for the whole request, if it looks at no instance."""
+    if not is_regardless(rule):
+        return grants(rule, handler, instance)
+    if rule not in handler.answers:
+        handler.answers[rule] = grants(rule, handler, None)
+    return bool(handler.answers[rule])
 
 
 def permission(handler: Any, resource: Resource, action: str) -> Permission:
@@ -47,7 +58,7 @@ def of_entry(handler: Any, resource: Resource, *, nested: bool) -> list[Permissi
 
 def check_entry(handler: Any, permissions: list[Permission]) -> None:
     """Raises `Unauthorized` or `Forbidden`."""
-    if not all(grants(one, handler, None) for one in permissions):
+    if not all(ask(handler, one, None) for one in permissions):
         raise refusal(handler)
 
 
@@ -59,14 +70,23 @@ def check(handler: Any, resource: Resource, action: str, instance: Any = None) -
     if instance is not None and action != "create" and is_concealed(handler, resource, instance):
         raise NotFound
     rule = permission(handler, resource, action)
-    if not grants(rule, handler, instance):
-        raise NotFound if instance is not None and conceals(rule) else refusal(handler)
+    if not ask(handler, rule, instance):
+        is_hidden = instance is not None and action != "create" and conceals(rule)
+        raise NotFound if is_hidden else refusal(handler)
+
+
+def check_new(handler: Any, resource: Resource, part: Part) -> None:
+    """Whether a request may create the document that a body describes. Raises as `check`, or `Invalid`."""
+    if not is_regardless(permission(handler, resource, "create")):
+        with answering(part.model):
+            document = part.build()
+        check(handler, resource, "create", document)
 
 
 def is_concealed(handler: Any, resource: Resource, instance: Any) -> bool:
     """Whether the client must not know that the document is there."""
     rule = permission(handler, resource, "get")
-    return conceals(rule) and not grants(rule, handler, instance)
+    return conceals(rule) and not ask(handler, rule, instance)
 
 
 def conceals_some(handler: Any, resource: Resource) -> bool:
@@ -83,7 +103,7 @@ def looks_at_instances(handler: Any, resource: Resource, action: str) -> bool:
 def shows(handler: Any, resource: Resource, instance: Callable[[], Any]) -> bool:
     """Whether the client may read the document, which is made only if that matters."""
     rule = permission(handler, resource, "get")
-    return grants(rule, handler, None if is_regardless(rule) else instance())
+    return ask(handler, rule, None if is_regardless(rule) else instance())
 
 
 def refusal(handler: Any) -> Unauthorized | Forbidden:

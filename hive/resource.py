@@ -10,8 +10,9 @@ import mongoengine as me
 from tornado.routing import RuleRouter
 
 from hive.encoding import Visibility
+from hive.errors import own_fault
 from hive.fields import EMBEDDED, codec
-from hive.permissions import Permission
+from hive.permissions import Permission, checked as checked_permission, conceals, fields_of
 from hive.plain import dumps, plain
 from hive.pool import settled
 from hive.schema import (
@@ -63,16 +64,17 @@ class Resource:
         self.methods = checked_methods(methods)
         self.scope = scope
         self.replaces = {"merge": False, "replace": True}[checked(put, "put", ("merge", "replace"))]
-        self.allow = checked_permissions(allow or {})
+        self.allow = checked_permissions(model, allow or {})
         check_files(model)
-        self._names = {"hidden": hidden, "read_only": read_only, "write_only": write_only}
+        given = {"hidden": hidden, "read_only": read_only, "write_only": write_only}
+        self._names = {
+            option: names if callable(names) else checked_names(model, option, names)
+            for option, names in given.items()
+        }
         self._views: dict[Visibility, Resource] = {}
         self.origin = self
         self.varies = callable(hidden) or callable(read_only)
-        if self.varies:  # only what `seen_by` gives has a serializer
-            for option, names in self._names.items():
-                checked_names(model, option, () if callable(names) else names)
-        else:
+        if not self.varies:  # else only what `seen_by` gives has a serializer
             self.serializer = self._serializer(self._visibility())
         self.keys = Keys(model)
 
@@ -84,17 +86,19 @@ class Resource:
         if not self.varies:
             return self
         if self not in handler.views:
-            handler.views[self] = self._view(self._visibility(handler))
+            with own_fault("A function that says what is hidden or read-only"):
+                handler.views[self] = self._view(self._visibility(handler))
         return handler.views[self]  # type: ignore[no-any-return]
 
     def _view(self, visibility: Visibility) -> "Resource":
-        if visibility not in self._views:
+        view = self._views.get(visibility)
+        if view is None:
             view = copy(self)
             view.varies, view.serializer = False, self._serializer(visibility)
             if len(self._views) >= MOST_VIEWS:
                 self._views.clear()
             self._views[visibility] = view
-        return self._views[visibility]
+        return view
 
     def _visibility(self, handler: Any = None) -> Visibility:
         named = {
@@ -142,13 +146,12 @@ class Keys:
         return key if isinstance(key, str) else dumps(key).decode().strip('"')
 
 
-def checked_permissions(allow: Mapping[str, Permission]) -> dict[str, Permission]:
+def checked_permissions(model: Any, allow: Any) -> dict[str, Permission]:
+    if not isinstance(allow, Mapping):
+        raise TypeError(f"allow is a dictionary of permissions by action, not {allow!r}.")
     for action, permission in allow.items():
         checked(action, "allow", ACTIONS)
-        if not callable(permission):
-            raise TypeError(
-                f"allow[{action!r}] must be a function of handler and instance, not {permission!r}."
-            )
+        checked_names(model, f"allow[{action!r}]", fields_of(checked_permission(permission)))
     return dict(allow)
 
 
@@ -222,7 +225,7 @@ def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None
             return asking.origin
         if len(beside or candidates) == 1:
             return (beside or candidates)[0]
-        if any(resource.scope for resource in candidates):
+        if any(one.scope or ("get" in one.allow and conceals(one.allow["get"])) for one in candidates):
             raise ValueError(f"cannot be told, for {model.__name__} is served at several addresses")
         if candidates:
             break

@@ -14,13 +14,12 @@ from mongoengine.errors import OperationError, SaveConditionError
 from pymongo.errors import OperationFailure, PyMongoError
 
 from hive.changes import Updated, difference, image
-from hive.errors import Conflict, NotFound
+from hive.errors import Conflict, NotFound, own_fault
 from hive.refusals import answering
 from hive.values import Part
 
 Locate = Callable[[Any], Any]
 Link = Callable[[Any, Any], None]
-Check = Callable[[Any], None]
 
 PATIENCE = 2.5
 """Seconds in which an update is tried against others who change the same fields; after it, 409."""
@@ -43,7 +42,10 @@ def rows(resource: Any, handler: Any) -> Any:
     with indexing():
         resource.model._get_collection()
     queryset = resource.model.objects
-    return queryset if resource.scope is None else resource.scope(queryset, handler)
+    if resource.scope is None:
+        return queryset
+    with own_fault("A scope"):
+        return resource.scope(queryset, handler)
 
 
 def first(queryset: Any, query: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -79,11 +81,15 @@ def hydrate(model: Any, raw: Mapping[str, Any]) -> Any:
 
 @dataclass
 class Stored:
-    """A document, and what MongoDB had when it was loaded. `load` gives that anew, or None."""
+    """A document, and what MongoDB had when it was loaded. `load` gives that anew, or None.
+
+    What was decided by looking at the document holds for it `whole`: no field of it may change meanwhile.
+    """
 
     document: Any
     raw: Mapping[str, Any]
     load: Callable[[], Mapping[str, Any] | None]
+    whole: bool = False
 
     def reload(self) -> None:
         """Take what MongoDB has by now. Raises `NotFound`."""
@@ -144,22 +150,18 @@ def indexing() -> Iterator[None]:
             raise
 
 
-def create(part: Part, check: Check) -> Any:
-    """Store a new document, if it passes `check`.
-
-    Raises what that raises, `Invalid`, or `Conflict` where a unique value is taken.
-    """
+def create(part: Part) -> Any:
+    """Store a new document. Raises `Invalid`, or `Conflict` where a unique value is taken."""
     with answering(part.model):
         open_collection(part.model)
         document = part.build()
-        check(document)
         document.save(force_insert=True)
         return document
 
 
-def create_in(part: Part, check: Check, stored: Stored, locate: Locate, link: Link) -> tuple[Any, Change]:
+def create_in(part: Part, stored: Stored, locate: Locate, link: Link) -> tuple[Any, Change]:
     """Store a new document, and `link` it to the part of a stored one that `locate` gives; both or none."""
-    document = create(part, check)
+    document = create(part)
     try:
         return document, update(stored, locate, lambda owner: link(owner, document))
     except BaseException:
@@ -176,8 +178,9 @@ def undo(document: Any) -> None:
 def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Change:
     """Do `edit` to the part of the document that `locate` gives, and store it.
 
-    The write holds only if the fields that it sets have not changed since they were loaded; otherwise the
-    document is loaded again and everything done anew, so that each ``from`` is what this very write replaced.
+    The write holds only if the fields that it sets (or all) have not changed since they were loaded.
+    Otherwise the document is loaded again and everything done anew, so that each ``from`` is what this very
+    write replaced.
     """
     open_collection(type(stored.document))
     with turn(stored.document):
@@ -226,8 +229,11 @@ class Unchanged(Mapping[str, Any]):
         self.stored = stored
 
     def __getitem__(self, key: str) -> Any:
-        names = {path.split(".")[0] for path in self.stored.document._get_changed_fields()}
-        return {name: {"$eq": self.stored.raw.get(name)} for name in names}
+        document, raw = self.stored.document, self.stored.raw
+        names = {path.split(".")[0] for path in document._get_changed_fields()}
+        if self.stored.whole:
+            names |= {*raw, *(field.db_field for field in document._fields.values())} - {"_id"}
+        return {name: {"$eq": raw.get(name)} for name in names}
 
     def __iter__(self) -> Iterator[str]:
         return iter(["__raw__"])

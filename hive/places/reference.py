@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import mongoengine as me
 from mongoengine.base import get_document
 
-from hive import storage
+from hive import protection, storage
 from hive.codecs.references import key_in, reference_to, registered
 from hive.encoding import Member
 from hive.errors import Invalid, NotFound
 from hive.places.field import Field
 from hive.places.place import Holder, Item, Raw
 from hive.places.stored import Row, by_name
+from hive.plain import plain
 from hive.resource import Resource
 from hive.serializers import Serializer
 
@@ -43,7 +44,14 @@ class Reference(Field):
         """Whether the routes of what it leads to have this method; if it leads nowhere, the answer is 404."""
         if self.model is not None:
             return verb in self.target_resource(self.model).methods
-        return self.find_in(self.holder.current) is None or verb in self.target.resource.methods
+        models = {self.class_of(item) for item in self._values()}
+        resources = [resource for model in models if (resource := self.world.resource_of(model))]
+        return not models or any(verb in resource.methods for resource in resources)
+
+    def _values(self) -> list[Any]:
+        """The references that it may be, for one that does not tell its class beforehand."""
+        value = self.find_in(self.holder.current)
+        return [] if value is None else [value]
 
     @property
     def form(self) -> Serializer | None:
@@ -126,6 +134,9 @@ class ListedReference(Reference):
         keys = self.target_resource(model).keys
         return lambda rows: by_name(rows, keys, str(self.key), members)
 
+    def _values(self) -> list[Any]:
+        return self.items_in(self.holder.current)
+
     def check_holds(self) -> None:
         self.named  # noqa: B018 - which looks for it in the list
 
@@ -133,9 +144,13 @@ class ListedReference(Reference):
     def named(self) -> tuple[Any, Any]:
         """The identity of the reference that the URL names. It may be one whose target is no more."""
         try:
-            return self.target.model, self.target.raw["_id"]
+            target = self.target
         except NotFound:
             return self._dangling()
+        handler, key = self.world.handler, target.raw["_id"]
+        if str(plain(key)) != self.key and protection.conceals_some(handler, target.resource):
+            target.check("get")  # whose other names tell of it
+        return target.model, key
 
     def _dangling(self) -> tuple[Any, Any]:
         for model, key in map(self.identity, self.items_in(self.holder.current)):

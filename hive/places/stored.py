@@ -91,6 +91,8 @@ class Row(Holder):
             instance = self.hydrate(self.raw) if looks else None
             protection.check(self.world.handler, self.resource, action, instance)
             self.checked.append(action)
+            if looks and action == "update":
+                self.stored.whole = True
 
     def locate(self, document: Any) -> Any:
         return document

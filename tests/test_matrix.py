@@ -1,0 +1,333 @@
+"""Who hears what, where: three identities and an owner, by every place of the route table, by every verb."""
+
+import json
+from types import SimpleNamespace
+
+import mongoengine as me
+import pytest
+from tornado.routing import RuleRouter
+from tornado.web import Application, RequestHandler
+
+import hive
+from hive import AuthHive, ModelHive, NotFoundHandler, flatten
+from hive.auth.provider import Redirecting
+from hive.permissions import any_of, concealed, everyone, owner, role, signed_in
+from hive.testing import serve
+
+VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+WHO = {
+    "nobody": None,
+    "user": {"id": "bob"},
+    "owner": {"id": "ann"},
+    "admin": {"id": "eve", "roles": ["admin"]},
+}
+
+
+class MatrixPlace(me.EmbeddedDocument):
+    city = me.StringField()
+
+
+class MatrixRemark(me.EmbeddedDocument):
+    text = me.StringField()
+    where = me.EmbeddedDocumentField(MatrixPlace)
+
+
+class MatrixUser(me.Document):
+    name = me.StringField()
+    home = me.EmbeddedDocumentField(MatrixPlace)
+
+
+class MatrixSecret(me.Document):
+    name = me.StringField()
+
+
+class MatrixPost(me.Document):
+    name = me.StringField()
+    author = me.ReferenceField(MatrixUser)
+    readers = me.ListField(me.ReferenceField(MatrixUser))
+    where = me.EmbeddedDocumentField(MatrixPlace)
+    remarks = me.EmbeddedDocumentListField(MatrixRemark)
+    source = me.ReferenceField(MatrixSecret)
+    about = me.GenericReferenceField(choices=[MatrixUser])
+
+
+class Trusting(Redirecting):
+    """Takes everybody for who they say they are, but for those that it was to ask itself."""
+
+    async def authenticate(self, credentials, handler):
+        return credentials.get("user")
+
+    async def authorization_url(self, redirect_uri, state, nonce, verifier):
+        return "https://provider.example/"
+
+
+class Diary(RequestHandler):
+    """A handler that has nothing to do with models."""
+
+    @hive.authenticated
+    def get(self):
+        self.write("Dear diary")
+
+
+def application():
+    admin = role("admin")
+    routes = [
+        AuthHive.routes_for([Trusting()]),
+        ModelHive.routes_for(
+            MatrixPost,
+            allow={"get": everyone, "create": signed_in, "update": owner("name"), "delete": admin},
+        ),
+        ModelHive.routes_for(MatrixUser),
+        ModelHive.routes_for(
+            MatrixSecret,
+            allow=dict.fromkeys(
+                ["get", "create", "update", "delete"], concealed(any_of(owner("name"), admin))
+            ),
+        ),
+        [("/diary", Diary)],
+    ]
+    made = Application(flatten(routes), default_handler_class=NotFoundHandler)
+    AuthHive.configure(made, secret_key="k" * 32, write_rate=None, signin_rate=None)
+    return made
+
+
+TABLE = """
+            GET HEAD POST PUT PATCH DELETE OPTIONS
+/auth/me
+    nobody  200 200  405  405 405   405    204
+    user    200 200  405  405 405   405    204
+    owner   200 200  405  405 405   405    204
+    admin   200 200  405  405 405   405    204
+/auth/signin  {"user": {"id": "x"}}
+    nobody  200 200  200  405 405   405    204
+    user    200 200  200  405 405   405    204
+    owner   200 200  200  405 405   405    204
+    admin   200 200  200  405 405   405    204
+/auth/signin/NAME
+    nobody  302 405  405  405 405   405    204
+    user    302 405  405  405 405   405    204
+    owner   302 405  405  405 405   405    204
+    admin   302 405  405  405 405   405    204
+/auth/callback/NAME
+    nobody  401 405  405  405 405   405    204
+    user    401 405  405  405 405   405    204
+    owner   401 405  405  405 405   405    204
+    admin   401 405  405  405 405   405    204
+/auth/signout
+    nobody  405 405  200  405 405   405    204
+    user    405 405  200  405 405   405    204
+    owner   405 405  200  405 405   405    204
+    admin   405 405  200  405 405   405    204
+/matrix_post  {"name": "ann"}
+    nobody  200 200  401  401 401   401    204
+    user    200 200  201  405 405   403    204
+    owner   200 200  201  405 405   403    204
+    admin   200 200  201  405 405   405    204
+/matrix_post/ID  {"name": "ann"}
+    nobody  200 200  401  401 401   401    204
+    user    200 200  405  403 403   403    204
+    owner   200 200  405  200 200   403    204
+    admin   200 200  405  403 403   204    204
+/matrix_post/ID/author  {"name": "ann"}
+    nobody  401 401  401  401 401   401    204
+    user    200 200  403  200 200   403    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  403  200 200   403    204
+/matrix_post/ID/author/home  {"city": "Oslo"}
+    nobody  401 401  401  401 401   401    401
+    user    200 200  201  200 200   204    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  201  200 200   204    204
+/matrix_post/ID/readers  {"name": "ann"}
+    nobody  200 200  401  405 405   405    204
+    user    200 200  403  405 405   405    204
+    owner   200 200  201  405 405   405    204
+    admin   200 200  403  405 405   405    204
+/matrix_post/ID/readers/ITEM  {"name": "ann"}
+    nobody  401 401  405  401 401   401    204
+    user    200 200  405  200 200   403    204
+    owner   200 200  405  200 200   204    204
+    admin   200 200  405  200 200   403    204
+/matrix_post/ID/readers/ITEM/home  {"city": "Oslo"}
+    nobody  401 401  401  401 401   401    401
+    user    200 200  201  200 200   204    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  201  200 200   204    204
+/matrix_post/ID/where  {"city": "Oslo"}
+    nobody  200 200  401  401 401   401    204
+    user    200 200  403  403 403   403    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  403  403 403   403    204
+/matrix_post/ID/remarks  {"text": "b"}
+    nobody  200 200  401  405 405   405    204
+    user    200 200  403  405 405   405    204
+    owner   200 200  201  405 405   405    204
+    admin   200 200  403  405 405   405    204
+/matrix_post/ID/remarks/ITEM  {"text": "b"}
+    nobody  200 200  405  401 401   401    204
+    user    200 200  405  403 403   403    204
+    owner   200 200  405  200 200   204    204
+    admin   200 200  405  403 403   403    204
+/matrix_post/ID/remarks/ITEM/where  {"city": "Oslo"}
+    nobody  200 200  401  401 401   401    204
+    user    200 200  403  403 403   403    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  403  403 403   403    204
+/matrix_post/ID/source  {"name": "ann"}
+    nobody  404 404  401  404 404   401    204
+    user    404 404  403  404 404   403    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  403  200 200   403    204
+/matrix_post/ID/about  {"_cls": "MatrixUser", "name": "ann"}
+    nobody  401 401  401  401 401   401    204
+    user    200 200  403  200 200   403    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  403  200 200   403    204
+/matrix_user  {"name": "ann"}
+    nobody  401 401  401  401 401   401    401
+    user    200 200  201  405 405   405    204
+    owner   200 200  201  405 405   405    204
+    admin   200 200  201  405 405   405    204
+/matrix_user/ID  {"name": "ann"}
+    nobody  401 401  401  401 401   401    401
+    user    200 200  405  200 200   204    204
+    owner   200 200  405  200 200   204    204
+    admin   200 200  405  200 200   204    204
+/matrix_user/ID/home  {"city": "Oslo"}
+    nobody  401 401  401  401 401   401    401
+    user    200 200  201  200 200   204    204
+    owner   200 200  201  200 200   204    204
+    admin   200 200  201  200 200   204    204
+/matrix_secret  {"name": "ann"}
+    nobody  401 401  401  401 401   401    401
+    user    200 200  403  405 405   405    204
+    owner   200 200  201  405 405   405    204
+    admin   200 200  201  405 405   405    204
+/matrix_secret/ID  {"name": "ann"}
+    nobody  401 401  401  401 401   401    401
+    user    404 404  405  404 404   404    204
+    owner   200 200  405  200 200   204    204
+    admin   200 200  405  200 200   204    204
+/diary
+    nobody  401 405  405  405 405   405    405
+    user    200 405  405  405 405   405    405
+    owner   200 405  405  405 405   405    405
+    admin   200 405  405  405 405   405    405
+"""
+"""The status of each cell; beside a place, the body that is sent there. Ann owns all that there is."""
+
+
+def declared():
+    """The cells of the table, by place, identity and verb; and the body that is sent to each place."""
+    cells, bodies, place = {}, {}, None
+    for line in TABLE.splitlines()[2:]:
+        if line.startswith("/"):
+            place, _, body = line.partition("  ")
+            bodies[place] = json.loads(body) if body else {}
+        else:
+            who, *statuses = line.split()
+            cells |= {(place, who, verb): int(status) for verb, status in zip(VERBS, statuses, strict=True)}
+    return cells, bodies
+
+
+CELLS, BODIES = declared()
+
+
+# The places of an application, from its routes and the fields of its models
+
+
+def rules(router):
+    for rule in router.rules:
+        if isinstance(rule.target, RuleRouter):
+            yield from rules(rule.target)
+        else:
+            yield rule
+
+
+def places(made):
+    """Where there is something to be protected, with names for the variable parts."""
+    for rule in rules(made.default_router):
+        resource = (rule.target_kwargs or {}).get("resource")
+        if resource is None:
+            yield rule.matcher.regex.pattern.replace("([^/]+)", "NAME").removesuffix("$").removesuffix("/?")
+        else:
+            yield resource.root
+            yield f"{resource.root}/ID"
+            yield from below(resource.model, f"{resource.root}/ID", references=1)
+
+
+def below(model, path, references):
+    for name, field in model._fields.items():
+        here, is_list = f"{path}/{name}", isinstance(field, me.ListField)
+        kind = field.field if is_list else field
+        is_reference = isinstance(kind, me.ReferenceField | me.GenericReferenceField)
+        if not is_reference and not isinstance(kind, me.EmbeddedDocumentField):
+            continue
+        yield here
+        if is_list:
+            yield (here := f"{here}/ITEM")
+        if not isinstance(kind, me.GenericReferenceField) and references >= is_reference:
+            yield from below(kind.document_type, here, references - is_reference)
+
+
+def test_every_place_of_the_application_is_in_the_table_and_no_other():
+    assert sorted(set(places(application()))) == sorted(BODIES)
+
+
+def test_every_cell_is_declared_once():
+    assert CELLS.keys() == {(place, who, verb) for place in BODIES for who in WHO for verb in VERBS}
+    assert TABLE.count("\n/") == len(BODIES)
+    assert sum(
+        map(len, (line.split()[1:] for line in TABLE.splitlines()[2:] if line.startswith(" ")))
+    ) == len(CELLS)
+
+
+# What there is
+
+
+def build(database):
+    """One document of each kind, that belong to ann; and an empty database else."""
+    for name in database.list_collection_names():
+        database.drop_collection(name)
+    place = MatrixPlace(city="Rome")
+    user = MatrixUser(name="ann", home=place).save()
+    secret = MatrixSecret(name="ann").save()
+    post = MatrixPost(
+        name="ann", author=user, readers=[user], where=place, remarks=[MatrixRemark(text="a", where=place)],
+        source=secret, about=user,
+    ).save()  # fmt: skip
+    ids = {"matrix_post": post.id, "matrix_user": user.id, "matrix_secret": secret.id}
+    return SimpleNamespace(ids=ids, user=user)
+
+
+def path_to(place, world):
+    path = place.replace("/remarks/ITEM", "/remarks/0").replace("/readers/ITEM", f"/readers/{world.user.id}")
+    return path.replace("/ID", f"/{world.ids.get(path.split('/')[1])}").replace("NAME", "trusting")
+
+
+def session(api, who):
+    headers = {"Origin": f"http://127.0.0.1:{api.port}"}
+    if WHO[who] is not None:
+        reply = api.post("/auth/signin/", json={"user": WHO[who]})
+        headers["Cookie"] = reply.headers["Set-Cookie"].partition(";")[0]
+    return headers
+
+
+@pytest.fixture
+def api(mongomock_database):
+    with serve(application()) as client:
+        yield client
+
+
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("place", BODIES)
+def test_each_identity_hears_at_each_place_what_the_table_says(mongomock_database, api, place, who):
+    heard = {}
+    for verb in VERBS:
+        world = build(mongomock_database)
+        headers = session(api, who)
+        body = BODIES[place] if verb in ("POST", "PUT", "PATCH") else None
+        if verb != "POST" and body:  # only what is new has its class in the body
+            body = {name: value for name, value in body.items() if name != "_cls"}
+        heard[verb] = api.request(verb, path_to(place, world), json=body, headers=headers).status
+    assert heard == {verb: CELLS[place, who, verb] for verb in VERBS}
