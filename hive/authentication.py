@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -15,9 +16,10 @@ from tornado.routing import RuleRouter
 from tornado.web import Finish
 
 from hive import permissions, pool, signals
+from hive.auth import tokens
 from hive.auth.provider import Provider, UserData
 from hive.errors import Unauthorized
-from hive.origins import SAFE, allowed_origins, check_sender, checked_origin, has_bearer, is_loopback
+from hive.origins import SAFE, check_sender, checked_origin, has_bearer, is_loopback, readers
 from hive.permissions import Permission
 from hive.plain import as_json
 from hive.rates import Rates, client_of, storage_of
@@ -27,8 +29,7 @@ from hive.sessions import Keys, Lifetime, Secret, Session
 SETTING = "hive_authentication"
 MOST_BEARERS = 4096
 """Bearer tokens that are remembered, with what their first request found out."""
-LEEWAY = 60
-"""Seconds for which a token that was revoked is remembered longer than it is good for."""
+COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 LONGEST_COOKIE = 4000
 """Bytes of its value: browsers keep 4096 with the name (RFC 6265bis)."""
 BAD_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -61,6 +62,8 @@ class Authentication:
             )
         self.keys = Keys(secret_key)
         self.lifetime = Lifetime(expiration, absolute_expiration)
+        if not COOKIE_NAME.fullmatch(cookie_name):
+            raise ValueError(f"cookie_name={cookie_name!r} is no name of a cookie: use letters and digits.")
         self.cookie_name = cookie_name
         self.protected = protected
         self.origin = checked_origin(origin) if origin is not None else None
@@ -131,12 +134,12 @@ class Authentication:
     async def _arrival(self, handler: Any, token: str) -> Session:
         """The session of a token that is not known yet. Raises `Unauthorized`."""
         for provider in providers_of(handler.application):
-            if (found := await provider.bearer(token)) is not None:
+            found = await provider.bearer(token)
+            if found is not None and found[1] > time.time() - tokens.LEEWAY:
                 user_data, end = await authorize(handler, provider, found[0]), int(found[1])
                 begun = self.lifetime.begin(provider.name, user_data)
-                # The signature of a JWT can be written in several ways, what it signs cannot.
-                signed = token.rpartition(".")[0] or token
-                return replace(begun, id=digest_of(signed), expires=min(begun.expires, end), end=end + LEEWAY)
+                name, expires = digest_of(tokens.signed_part(token)), min(begun.expires, end)
+                return replace(begun, id=name, expires=expires, end=end + tokens.LEEWAY)
         raise bad_token()
 
     # Its cookie
@@ -150,8 +153,11 @@ class Authentication:
 
     def is_secure(self, handler: Any) -> bool:
         """Whether cookies travel encrypted only: always, but for an application in debug on this machine."""
-        debug, own = handler.settings.get("debug"), urlsplit(self.origin_of(handler))
-        return not (debug and own.scheme == "http" and is_loopback(own.hostname))
+        try:
+            own = urlsplit(self.origin_of(handler))
+        except ValueError:  # the client's Host is no host
+            return True
+        return not (handler.settings.get("debug") and own.scheme == "http" and is_loopback(own.hostname))
 
     def set_cookie(self, handler: Any, suffix: str, value: str, seconds: int) -> None:
         """Set a cookie that no script can read; without a value, delete it."""
@@ -181,7 +187,7 @@ class Authentication:
         return self.origin or f"{handler.request.protocol}://{handler.request.host}"
 
     def check_sender(self, handler: Any, *, proof: bool) -> None:
-        trusted = allowed_origins(handler.settings) - {"*"}
+        trusted = readers(handler.settings) - {"*"}
         check_sender(handler.request, self.origin_of(handler), trusted, proof=proof)
 
     # Begin and end
@@ -189,10 +195,8 @@ class Authentication:
     async def begin(self, handler: Any, provider: Provider, user_data: UserData) -> None:
         """Sign a user in: always with a new session, and the old one of this browser ends.
 
-        Raises `TooManyRequests`, and whatever a receiver of `authorized_user` raises.
+        Raises what a receiver of `authorized_user` raises.
         """
-        identity = str(user_data.get("id"))
-        await pool.call(lambda: self.rates.count("signin", "user", provider.name, identity))
         user_data = await authorize(handler, provider, user_data)
         session = self.lifetime.begin(provider.name, user_data)
         self.written(session)  # or it fails here, before the old session ends
@@ -205,7 +209,8 @@ class Authentication:
         """Sign a user out, here and on every other process."""
         if session is not None:
             await pool.call(lambda: self.revocations.add(session.id, session.end))
-        self.set_cookie(handler, "", "", 0)
+        if not has_bearer(handler.request):
+            self.set_cookie(handler, "", "", 0)
 
 
 async def authorize(handler: Any, provider: Provider, user_data: UserData) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Iterable
 from functools import wraps
 from typing import Any, TypeVar
-from urllib.parse import urlencode
 
+from tornado.httputil import url_concat
 from tornado.routing import URLSpec
 from tornado.web import Application
 
@@ -14,7 +14,7 @@ from hive.auth.provider import NAME, Provider
 from hive.authentication import SETTING, Authentication, Providers, authentication_in
 from hive.errors import Problem, Unauthorized
 from hive.origins import has_bearer
-from hive.resource import ACTIONS, prefix_of
+from hive.resource import ACTIONS, path_of, prefix_of
 from hive.routing import pattern_of
 from hive.serving import ProblemHandler
 from hive.sessions import Secret
@@ -47,7 +47,8 @@ class AuthHive:
                     f"The provider's name {provider.name!r} is taken, or not of a-z, 0-9, '-' and '_'."
                 )
             named[provider.name] = provider
-        root, given = prefix_of(prefix), {"providers": named, "prefix": prefix_of(prefix)}
+        root = prefix_of(prefix)
+        given = {"providers": named, "prefix": path_of(*root.split("/"))}
         return [
             URLSpec(pattern_of(f"{root}/auth/me") + "/?", MeHandler, given),
             URLSpec(pattern_of(f"{root}/auth/signin") + "/?", SignInHandler, given),
@@ -129,7 +130,7 @@ def authenticated(target: H) -> H:
     @wraps(target)
     async def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            if await AuthHive.user_of(self) is None:
+            if not is_preflight(self) and await AuthHive.user_of(self) is None:
                 raise Unauthorized
         except Problem as problem:
             if isinstance(self, ProblemHandler):
@@ -142,12 +143,17 @@ def authenticated(target: H) -> H:
     return guarded  # type: ignore[return-value]
 
 
+def is_preflight(handler: Any) -> bool:
+    """Whether a browser asks for leave, which a handler of hive gives to who has it, in `prepare`."""
+    return isinstance(handler, ProblemHandler) and handler.is_preflight()
+
+
 def turn_away(handler: Any, problem: Problem) -> None:
     """The answer to who may not come in, of a handler that knows nothing of problems."""
     login_url = handler.settings.get("login_url")
     is_page = handler.request.method in ("GET", "HEAD") and not has_bearer(handler.request)
     if problem.status == 401 and login_url and is_page:
-        handler.redirect(f"{login_url}?{urlencode({'next': handler.request.uri})}")
+        handler.redirect(url_concat(login_url, {"next": handler.request.uri}))
         return
     handler.clear()
     handler.set_status(problem.status)

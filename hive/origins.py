@@ -1,5 +1,7 @@
 """Origins (RFC 6454): which is the application's own, who else may read its answers, who may change state."""
 
+import logging
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -7,11 +9,16 @@ from urllib.parse import urlsplit
 
 from hive.errors import BadRequest, Forbidden
 
+logger = logging.getLogger("hive")
+
 CORS = "hive_cors_origins"
 """The setting of the application that lists the origins whose pages may read answers; "*" is all of them, but
 without cookies."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """The methods that change nothing (RFC 9110, 9.2.1)."""
+ORIGIN = re.compile(r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+PORTS = {"http": 80, "https": 443}
+"""Those that browsers leave out."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EXPOSED = "Link, Location, Retry-After, X-Created-Id, X-Request-ID"
 LONGEST_PATH = 1000
@@ -20,19 +27,18 @@ SECONDS_OF_PREFLIGHT = "600"
 
 def checked_origin(origin: str) -> str:
     """An origin as browsers write it. Raises `ValueError`."""
-    parts = urlsplit(origin)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or origin != f"{parts.scheme}://{parts.netloc}"
-    ):
+    if not ORIGIN.fullmatch(origin) or urlsplit(origin).port == PORTS.get(urlsplit(origin).scheme, ""):
         raise ValueError(f"{origin!r} is no origin, such as 'https://app.example.org'.")
     return origin.lower()
 
 
-def allowed_origins(settings: Mapping[str, Any]) -> frozenset[str]:
-    """The origins that an application's settings allow to read its answers. Raises `ValueError`."""
-    return allowed(tuple(settings.get(CORS, ())))
+def readers(settings: Mapping[str, Any]) -> frozenset[str]:
+    """The origins whose pages may read answers; none where the setting is wrong, which is logged."""
+    try:
+        return allowed(tuple(settings.get(CORS, ())))
+    except (TypeError, ValueError) as error:
+        logger.error("The setting %s is not understood: %s", CORS, error)  # noqa: TRY400 - no bug
+        return frozenset()
 
 
 @lru_cache

@@ -64,26 +64,23 @@ class ProblemHandler(RequestHandler):
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("X-Request-ID", self.request_id)
-        for name, value in {**SECURITY, **origins.cors_headers(self.request, self._readers())}.items():
+        cors = origins.cors_headers(self.request, origins.readers(self.settings))
+        for name, value in {**SECURITY, **cors}.items():
             self.set_header(name, value)
         if self.request.protocol == "https":
             self.set_header("Strict-Transport-Security", f"max-age={SECONDS_OF_HTTPS}")
 
-    def _readers(self) -> frozenset[str]:
-        """The origins whose pages may read the answer: none where the setting is wrong."""
-        try:
-            return origins.allowed_origins(self.settings)
-        except (TypeError, ValueError) as error:
-            logger.error("The setting %s is not understood: %s", origins.CORS, error)  # noqa: TRY400 - no bug
-            return frozenset()
-
     def prepare(self) -> Any:
         context.set(Current(self))
-        if origins.is_preflight(self.request) and "Access-Control-Allow-Origin" in self._headers:
+        if self.is_preflight():
             for name, value in origins.preflight_headers(self.request, METHODS).items():
                 self.set_header(name, value)
             self.set_status(204)
             self.finish()
+
+    def is_preflight(self) -> bool:
+        """Whether a browser asks if a page of another origin, which may read answers, may send a request."""
+        return origins.is_preflight(self.request) and "Access-Control-Allow-Origin" in self._headers
 
     def check_xsrf_cookie(self) -> None:
         """As Tornado does, but not for a client that sends a token: no page can make a browser do that."""

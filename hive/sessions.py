@@ -25,8 +25,9 @@ class Keys:
     """
 
     def __init__(self, secret_key: Secret | Iterable[Secret]) -> None:
-        given = [secret_key] if isinstance(secret_key, str | bytes) else list(secret_key or ())
-        keys: list[Any] = [key.encode() if isinstance(key, str) else key for key in given]
+        is_list = not isinstance(secret_key, str | bytes) and hasattr(secret_key, "__iter__")
+        given: list[Any] = list(secret_key) if is_list else [secret_key]
+        keys = [key.encode() if isinstance(key, str) else key for key in given]
         if not keys or not all(isinstance(key, bytes) and len(key) >= SHORTEST_KEY for key in keys):
             raise ValueError(
                 f"secret_key must have {SHORTEST_KEY} bytes or more, or be a list of such keys of which the "
@@ -116,6 +117,7 @@ class Lifetime:
         if claims is None:
             return None
         started, end = claims["auth_time"], claims["auth_time"] + self.absolute
-        times = (started, claims["iat"], claims["exp"], end)
+        expires = min(claims["exp"], claims["iat"] + self.idle, end)
+        times = (started, claims["iat"], expires, end)
         session = Session(claims["jti"], claims["provider"], claims["user"], *times)
-        return session if time.time() < end else None
+        return session if time.time() < expires else None

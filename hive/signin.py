@@ -51,9 +51,15 @@ class AuthHandler(BodyHandler):
             raise NotFound
         return found
 
-    async def count(self, *who: str) -> None:
-        """Count an attempt to sign in. Raises `TooManyRequests`."""
-        await pool.call(lambda: self.authentication.rates.count("signin", *who))
+    async def count_client(self) -> None:
+        """Count an attempt to sign in by this client. Raises `TooManyRequests`."""
+        client = client_of(self.request)
+        await pool.call(lambda: self.authentication.rates.count("signin", "client", client))
+
+    async def count_user(self, provider: Provider, account: Any) -> None:
+        """Count an attempt to sign in as this user. Raises `TooManyRequests`."""
+        name = str(account).strip().casefold()
+        await pool.call(lambda: self.authentication.rates.count("signin", "user", provider.name, name))
 
     async def fail(self, provider: Provider, detail: str) -> NoReturn:
         """Tell that a sign-in failed. Raises `Unauthorized`."""
@@ -114,12 +120,14 @@ class SignInHandler(AuthHandler):
     async def post(self) -> None:
         await self.start()
         self.authentication.check_sender(self, proof=False)
-        await self.count("client", client_of(self.request))
+        await self.count_client()
         credentials = self.body(None)
         provider = self._chosen(credentials.pop("provider", None))
         if provider.identified_by is not None:
-            await self.count("user", provider.name, str(credentials.get(provider.identified_by)))
+            await self.count_user(provider, credentials.get(provider.identified_by))
         user_data = await self._authenticate(provider, credentials)
+        if provider.identified_by is None:
+            await self.count_user(provider, user_data.get("id"))
         await self.authentication.begin(self, provider, user_data)
         if self.nonce is not None:
             self.authentication.set_cookie(self, "_nonce", "", 0)
@@ -192,7 +200,7 @@ class CallbackHandler(FlowHandler):
     async def get(self, name: str) -> None:
         await self.start()
         provider = self.provider(name, Redirecting)
-        await self.count("client", client_of(self.request))
+        await self.count_client()
         answer = {
             key: values[0].decode(errors="replace")
             for key, values in self.request.query_arguments.items()
@@ -206,6 +214,7 @@ class CallbackHandler(FlowHandler):
         )
         if user_data is None:
             await self.fail(provider, "The answer of the provider does not hold.")
+        await self.count_user(provider, user_data.get("id"))
         await self.authentication.begin(self, provider, user_data)
         if not self._finished:
             self.redirect(flow["next"])

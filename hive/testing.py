@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -92,28 +93,35 @@ class Client:
 
 
 @contextmanager
-def serve(routes: list[Any] | Application, **settings: Any) -> Iterator[Client]:
+def serve(
+    routes: list[Any] | Application,
+    *,
+    server: Mapping[str, Any] = MappingProxyType({}),
+    sockets: list[Any] | None = None,
+    **settings: Any,
+) -> Iterator[Client]:
     """Serve routes, or an application, on a free port of 127.0.0.1 while the block runs.
 
     It has a thread with an event loop of its own. `settings` are those of the `Application` that is made for
-    routes. Requests that are served when the block ends have 10 seconds to end, and 10 more to tell of it
+    routes; `server` are arguments of `hive.HTTPServer`, and `sockets` those to serve on instead. Requests
+    that are served when the block ends have 10 seconds to end, and 10 more to tell of it
     (`request_finished`); tasks that the application has started are cancelled.
     """
     if isinstance(routes, Application):
         application = routes
     else:
         application = Application(routes, **{"default_handler_class": NotFoundHandler} | settings)
-    server = HTTPServer(application)
-    sockets = bind_sockets(0, "127.0.0.1")
+    http = HTTPServer(application, **server)
+    bound = sockets or bind_sockets(0, "127.0.0.1")
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def main() -> None:
-        server.add_sockets(sockets)
+        http.add_sockets(bound)
         await stop.wait()
-        server.stop()
+        http.stop()
         serving = [task for task in asyncio.all_tasks() if is_serving(task)]
-        await asyncio.wait([asyncio.create_task(server.close_all_connections()), *serving], timeout=10)
+        await asyncio.wait([asyncio.create_task(http.close_all_connections()), *serving], timeout=10)
         if ending := [task for task in ENDING.copy() if task.get_loop() is loop]:
             await asyncio.wait(ending, timeout=10)
 
@@ -124,7 +132,7 @@ def serve(routes: list[Any] | Application, **settings: Any) -> Iterator[Client]:
     thread = threading.Thread(target=run, name="served", daemon=True)
     thread.start()
     try:
-        yield Client(sockets[0].getsockname()[1])
+        yield Client(bound[0].getsockname()[1])
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()

@@ -63,7 +63,7 @@ class Mine(RequestHandler):
         titles = await asyncio.to_thread(lambda: list(Entry.objects(author=user["id"]).scalar("title")))
         entries = "".join(f"<li>{escape(title)}" for title in titles)
         self.write(
-            f"<!doctype html><title>My journal</title><h1>Journal of {escape(user['id'])}</h1><ul>{entries}</ul>"
+            f"<!doctype html><title>Journal</title><h1>Journal of {escape(user['id'])}</h1><ul>{entries}</ul>"
             '<form method="post"><input name="title" required><button>Write</button></form>'
             '<form method="post" action="/auth/signout/?next=/mine"><button>Sign out</button></form>'
         )

@@ -103,8 +103,8 @@ def header_of(token: Any) -> dict[str, Any] | None:
 
 
 def signed_part(token: str) -> str:
-    """What a token's signature is for: the signature itself can be written in several ways."""
-    return token.rpartition(".")[0]
+    """What the signature of a JWT is for, which itself can be written in several ways; or the whole token."""
+    return token if header_of(token) is None else token.rpartition(".")[0]
 
 
 def is_id_token(token: str, claims: dict[str, Any]) -> bool:
