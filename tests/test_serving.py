@@ -11,7 +11,6 @@ from operator import attrgetter
 
 import pytest
 from mongoengine import Document, StringField
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from tornado.web import Application
 
@@ -56,29 +55,9 @@ def trusting(mongomock_database):
         yield client
 
 
-@contextmanager
-def listening(listener, application, **options):
+def listening(listener, served, **options):
     """Serve an application on a socket of one's own."""
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-
-    async def main():
-        server = HTTPServer(application, **options)
-        server.add_socket(listener)
-        await stop.wait()
-        server.stop()
-        await server.close_all_connections()
-
-    def run():
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(main())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    return serve(served, server=options, sockets=[listener])
 
 
 def ask(family, address, *headers, line=b"GET /leaf HTTP/1.1", body=b""):
