@@ -1,42 +1,25 @@
 """Who asks: the session of a request, what an application demands of it, and how one begins and ends."""
 
-import asyncio
-import hashlib
 import re
 import time
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from copy import deepcopy
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
-from tornado.routing import RuleRouter
-from tornado.web import Finish
-
-from hive import permissions, pool, signals
-from hive.auth import tokens
+from hive import permissions, pool
 from hive.auth.provider import Provider, UserData
-from hive.errors import Unauthorized
+from hive.bearers import Bearers, bad_token
 from hive.origins import SAFE, check_sender, checked_origin, has_bearer, is_loopback, readers
 from hive.permissions import Permission
-from hive.plain import as_json
+from hive.providers import authorize
 from hive.rates import Rates, client_of, storage_of
 from hive.revocations import Revocations
 from hive.sessions import Keys, Lifetime, Secret, Session
 
 SETTING = "hive_authentication"
-MOST_BEARERS = 4096
-"""Bearer tokens that are remembered, with what their first request found out."""
 COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 LONGEST_COOKIE = 4000
 """Bytes of its value: browsers keep 4096 with the name (RFC 6265bis)."""
-BAD_TOKEN = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-
-
-class Providers(dict[str, Provider]):
-    """The providers of an application, by name."""
 
 
 class Authentication:
@@ -69,8 +52,7 @@ class Authentication:
         self.origin = checked_origin(origin) if origin is not None else None
         self.revocations = Revocations(db_alias)
         self.rates = Rates(signin_rate, write_rate, storage_of(rates_in, db_alias))
-        self._bearers: OrderedDict[str, Session] = OrderedDict()
-        self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.bearers = Bearers(self.lifetime)
 
     def default(self, action: str) -> Permission:
         """The permission for an action of which a model's routes say nothing."""
@@ -85,7 +67,7 @@ class Authentication:
         `Forbidden` for a change by cookie that does not prove to come from the application's own pages.
         """
         if has_bearer(handler.request):
-            return await self._bearer(handler)
+            return await self.bearers.session_of(handler)
         session = self.cookie_session(handler)
         if session is not None:
             self.check_sender(handler, proof=True)
@@ -118,29 +100,6 @@ class Authentication:
         if session is None and handler.request.method in SAFE:
             return None
         return await pool.call(lambda: self.admit(handler, session))
-
-    async def _bearer(self, handler: Any) -> Session:
-        token = handler.request.headers["Authorization"][len("Bearer") :].strip()
-        name = digest_of(token)
-        async with self._arriving.setdefault(name, asyncio.Lock()):  # the first request tells of the sign-in
-            known = self._bearers.get(name)
-            if known is None or time.time() >= known.expires:
-                known = self._bearers[name] = await self._arrival(handler, token)
-                while len(self._bearers) > MOST_BEARERS:
-                    self._bearers.popitem(last=False)
-        self._bearers.move_to_end(name)
-        return replace(known, user_data=deepcopy(known.user_data))
-
-    async def _arrival(self, handler: Any, token: str) -> Session:
-        """The session of a token that is not known yet. Raises `Unauthorized`."""
-        for provider in providers_of(handler.application):
-            found = await provider.bearer(token)
-            if found is not None and found[1] > time.time() - tokens.LEEWAY:
-                user_data, end = await authorize(handler, provider, found[0]), int(found[1])
-                begun = self.lifetime.begin(provider.name, user_data)
-                name, expires = digest_of(tokens.signed_part(token)), min(begun.expires, end)
-                return replace(begun, id=name, expires=expires, end=end + tokens.LEEWAY)
-        raise bad_token()
 
     # Its cookie
 
@@ -213,32 +172,6 @@ class Authentication:
             self.set_cookie(handler, "", "", 0)
 
 
-async def authorize(handler: Any, provider: Provider, user_data: UserData) -> dict[str, Any]:
-    """Tell of a sign-in; the user data as the receivers leave them. What one raises ends the sign-in.
-
-    Raises `TypeError` where there is no ``id`` in them.
-    """
-    told = {**user_data, "provider": provider.name}
-    arguments = {"provider_name": provider.name, "user_data": told, "handler": handler}
-    await signals.authorized_user.send_async(provider.name, **arguments)
-    if handler._finished:  # a receiver has answered instead
-        raise Finish
-    result: dict[str, Any] = as_json(told)
-    if type(result.get("id")) not in (str, int) or result["id"] == "":
-        raise TypeError(f"The user data of the provider {provider.name} have no id.")
-    return result
-
-
-def digest_of(token: str) -> str:
-    return "bearer " + hashlib.sha256(token.encode()).hexdigest()
-
-
-def bad_token() -> Unauthorized:
-    error = Unauthorized("The bearer token is not valid here.")
-    error.extra_headers = BAD_TOKEN
-    return error
-
-
 def authentication_of(application: Any) -> Authentication | None:
     return application.settings.get(SETTING)  # type: ignore[no-any-return]
 
@@ -249,17 +182,3 @@ def authentication_in(application: Any) -> Authentication:
     if found is None:
         raise RuntimeError("Nobody can sign in before AuthHive.configure(application, secret_key=...).")
     return found
-
-
-def providers_of(application: Any) -> list[Provider]:
-    """The providers with which users sign in to a Tornado application."""
-    routed = {id(providers): providers for providers in routed_in(application.default_router)}
-    return [provider for providers in routed.values() for provider in providers.values()]
-
-
-def routed_in(router: Any) -> Iterator[Providers]:
-    for rule in router.rules:
-        if isinstance(rule.target, RuleRouter):
-            yield from routed_in(rule.target)
-        elif isinstance(providers := (rule.target_kwargs or {}).get("providers"), Providers):
-            yield providers

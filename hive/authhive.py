@@ -11,9 +11,10 @@ from tornado.web import Application
 
 from hive import errors
 from hive.auth.provider import NAME, Provider
-from hive.authentication import SETTING, Authentication, Providers, authentication_in
+from hive.authentication import SETTING, Authentication, authentication_in
 from hive.errors import Problem, Unauthorized
 from hive.origins import has_bearer
+from hive.providers import Providers
 from hive.resource import ACTIONS, path_of, prefix_of
 from hive.routing import pattern_of
 from hive.serving import ProblemHandler

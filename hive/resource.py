@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 import mongoengine as me
-from tornado.routing import RuleRouter
 
 from hive.encoding import Visibility
 from hive.errors import own_fault
@@ -15,6 +14,7 @@ from hive.fields import EMBEDDED, codec
 from hive.permissions import Permission, checked as checked_permission, conceals, fields_of
 from hive.plain import dumps, plain
 from hive.pool import settled
+from hive.routers import arguments_in
 from hive.schema import (
     check_files,
     check_visibility,
@@ -203,10 +203,8 @@ def checked_methods(methods: Iterable[str]) -> frozenset[str]:
 
 def routed(router: Any) -> Iterator[Resource]:
     """The resources that a Tornado application, or a router in it, serves."""
-    for rule in router.rules:
-        if isinstance(rule.target, RuleRouter):
-            yield from routed(rule.target)
-        elif isinstance(resource := (rule.target_kwargs or {}).get("resource"), Resource):
+    for arguments in arguments_in(router):
+        if isinstance(resource := arguments.get("resource"), Resource):
             yield resource
 
 

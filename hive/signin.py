@@ -8,11 +8,12 @@ from typing import Any, NoReturn
 from hive import payload, pool, query, signals
 from hive.auth.provider import Provider, Redirecting
 from hive.auth.tokens import is_same
-from hive.authentication import Authentication, Providers, authentication_in
+from hive.authentication import Authentication, authentication_in
 from hive.bodies import BodyHandler
 from hive.errors import Invalid, NotFound, Unauthorized
 from hive.origins import own_path
 from hive.plain import dumps
+from hive.providers import Providers
 from hive.rates import client_of
 
 NONCE = "nonce"

@@ -318,7 +318,7 @@ def test_user_whom_a_receiver_refuses_is_refused_with_a_token_too(client):
 
 
 def test_memory_for_bearer_tokens_has_an_end(mongomock_database, monkeypatch):
-    monkeypatch.setattr("hive.authentication.MOST_BEARERS", 3)
+    monkeypatch.setattr("hive.bearers.MOST_REMEMBERED", 3)
     provider = Credulous()
     with serving(provider=provider) as client:
         for name in "abcda":

@@ -35,16 +35,25 @@ ORDER = [
     *("decoding", "protection", "resource", "schema"),
     *("payload", "query", "serializers", "encoding"),
     *("storage", "refusals", "changes"),
-    *("authentication", "auth.google", "auth.openid", "auth.tokens", "auth.fetching", "auth.provider"),
+    *(
+        "authentication",
+        "bearers",
+        "providers",
+        "auth.google",
+        "auth.openid",
+        "auth.tokens",
+        "auth.fetching",
+        "auth.provider",
+    ),
     *("auth.__init__", "sessions", "revocations", "rates", "permissions"),
     "fields",
     *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
     *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
-    *("values", "pool", "origins", "errors"),
+    *("values", "pool", "origins", "errors", "routers"),
     *("signals", "dispatcher", "connections", "listeners", "receivers", "current", "exclusive", "embedded"),
 ]
 """The modules of hive in the order in which they are read: each imports only from those after it."""
-LISTENED_TO = {"handlers", "exchange", "serving", "routing", "signin", "authentication"}
+LISTENED_TO = {"handlers", "exchange", "serving", "routing", "signin", "providers"}
 
 
 def imported(tree):
