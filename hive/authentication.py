@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,14 +10,18 @@ from urllib.parse import urlsplit
 from hive import permissions, pool
 from hive.auth.provider import Provider, UserData
 from hive.bearers import Bearers, bad_token
+from hive.errors import Unauthorized
 from hive.origins import SAFE, check_sender, checked_origin, has_bearer, is_loopback, readers
 from hive.permissions import Permission
-from hive.providers import authorize
+from hive.providers import authorize, providers_of
 from hive.rates import Rates, client_of, storage_of
 from hive.revocations import Revocations
 from hive.sessions import Keys, Lifetime, Secret, Session
 
 SETTING = "hive_authentication"
+UNCONFIGURED = "Nobody can sign in before AuthHive.configure(application, secret_key=...)."
+ADMITTED = "hive_session"
+"""The attribute of a request that has its session, or None, once that is known."""
 COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 LONGEST_COOKIE = 4000
 """Bytes of its value: browsers keep 4096 with the name (RFC 6265bis)."""
@@ -39,13 +44,15 @@ class Authentication:
         rates_in: str,
         db_alias: str,
     ) -> None:
-        if not 0 < expiration <= absolute_expiration:
+        if {type(expiration), type(absolute_expiration)} != {
+            int
+        } or not 0 < expiration <= absolute_expiration:
             raise ValueError(
-                "expiration and absolute_expiration are seconds, and the second is not the smaller."
+                "expiration and absolute_expiration are whole numbers of seconds, the second not the smaller."
             )
         self.keys = Keys(secret_key)
         self.lifetime = Lifetime(expiration, absolute_expiration)
-        if not COOKIE_NAME.fullmatch(cookie_name):
+        if not COOKIE_NAME.fullmatch(str(cookie_name)):
             raise ValueError(f"cookie_name={cookie_name!r} is no name of a cookie: use letters and digits.")
         self.cookie_name = cookie_name
         self.protected = protected
@@ -58,53 +65,72 @@ class Authentication:
         """The permission for an action of which a model's routes say nothing."""
         return permissions.signed_in if action in self.protected else permissions.everyone
 
-    # Who asks
-
     async def session_of(self, handler: Any) -> Session | None:
         """The session that a request claims; whether that was revoked is not known yet. None for no claim.
 
         A bearer token goes before the cookie, and if it does not hold, nothing does. Raises `Unauthorized`;
-        `Forbidden` for a change by cookie that does not prove to come from the application's own pages.
+        `Forbidden` for a change by cookie that does not prove to come from the application's own pages;
+        `TooManyRequests` for many tokens that do not hold.
         """
         if has_bearer(handler.request):
-            return await self.bearers.session_of(handler)
+            try:
+                return await self.bearers.session_of(handler)
+            except Unauthorized:
+                client = client_of(handler.request)
+                await pool.call(lambda: self.rates.count("signin", "client", client))
+                raise
         session = self.cookie_session(handler)
         if session is not None:
             self.check_sender(handler, proof=True)
         return session
 
-    def admit(self, handler: Any, session: Session | None) -> Session | None:
+    def admit(self, handler: Any, session: Session | None) -> None:
         """Let the request have its session, if that holds; runs in the pool.
 
         Raises `TooManyRequests`; `Unauthorized` for a token that was revoked.
         """
+        setattr(handler.request, ADMITTED, None)
         writes = handler.request.method not in SAFE
         if writes:
             self.rates.count("write", "client", client_of(handler.request))
         if session is None:
-            return None
+            return
         if session.id in self.revocations:
             if has_bearer(handler.request):
                 raise bad_token()
-            return None
+            return
         if writes:
             self.rates.count("write", "user", session.provider, str(session.user_data["id"]))
         handler.current_user = session.user_data
         if self.lifetime.is_due(session) and not has_bearer(handler.request):
             self.set_session(handler, self.lifetime.renewed(session))
-        return session
+        setattr(handler.request, ADMITTED, session)
 
     async def identify(self, handler: Any) -> Session | None:
-        """Find out who asks, for any Tornado handler: its `current_user` is then known."""
-        session = await self.session_of(handler)
-        if session is None and handler.request.method in SAFE:
-            return None
-        return await pool.call(lambda: self.admit(handler, session))
-
-    # Its cookie
+        """Find out who asks, once for each request, for any Tornado handler: `current_user` is then known."""
+        if not hasattr(handler.request, ADMITTED):
+            session = await self.session_of(handler)
+            if session is None and handler.request.method in SAFE:
+                return None
+            await pool.call(lambda: self.admit(handler, session))
+        found: Session | None = getattr(handler.request, ADMITTED)
+        return found
 
     def cookie_session(self, handler: Any) -> Session | None:
-        return self.lifetime.read(self.keys, handler.get_cookie(self.cookie(handler)))
+        return self.lifetime.read(self.keys, self.get_cookie(handler))
+
+    def get_cookie(self, handler: Any, suffix: str = "") -> str | None:
+        """The value of a cookie, if there is exactly one of its name.
+
+        Tornado takes a name with other blanks around it for the same. Browsers do not, and let another host
+        set it in spite of the prefix.
+        """
+        values = defaultdict(list)
+        for pair in handler.request.headers.get("Cookie", "").split(";"):
+            name, _, value = pair.partition("=")
+            values[name.strip(" \t")].append(value.strip(' \t"'))
+        found: list[str] = values[self.cookie(handler, suffix)]
+        return found[0] if len(found) == 1 else None
 
     def cookie(self, handler: Any, suffix: str = "") -> str:
         """The name of a cookie; the prefix keeps other hosts from setting it (RFC 6265bis, 4.1.3.2)."""
@@ -139,8 +165,6 @@ class Authentication:
     def set_session(self, handler: Any, session: Session) -> None:
         self.set_cookie(handler, "", self.written(session), max(1, session.expires - int(time.time())))
 
-    # Where it came from
-
     def origin_of(self, handler: Any) -> str:
         """The origin under which browsers know the application."""
         return self.origin or f"{handler.request.protocol}://{handler.request.host}"
@@ -148,8 +172,6 @@ class Authentication:
     def check_sender(self, handler: Any, *, proof: bool) -> None:
         trusted = readers(handler.settings) - {"*"}
         check_sender(handler.request, self.origin_of(handler), trusted, proof=proof)
-
-    # Begin and end
 
     async def begin(self, handler: Any, provider: Provider, user_data: UserData) -> None:
         """Sign a user in: always with a new session, and the old one of this browser ends.
@@ -176,9 +198,21 @@ def authentication_of(application: Any) -> Authentication | None:
     return application.settings.get(SETTING)  # type: ignore[no-any-return]
 
 
+def authentication_for(application: Any) -> Authentication | None:
+    """What protects the models of an application; None if nobody signs in to it.
+
+    Raises `RuntimeError` where there are routes of sign-in, but it was forgotten to configure them.
+    """
+    if SETTING not in application.settings:
+        if providers_of(application):
+            raise RuntimeError(UNCONFIGURED)
+        application.settings[SETTING] = None
+    return authentication_of(application)
+
+
 def authentication_in(application: Any) -> Authentication:
     """Raises `RuntimeError` where the application has none."""
     found = authentication_of(application)
     if found is None:
-        raise RuntimeError("Nobody can sign in before AuthHive.configure(application, secret_key=...).")
+        raise RuntimeError(UNCONFIGURED)
     return found

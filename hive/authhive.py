@@ -12,9 +12,9 @@ from tornado.web import Application
 from hive import errors
 from hive.auth.provider import NAME, Provider
 from hive.authentication import SETTING, Authentication, authentication_in
-from hive.errors import Problem, Unauthorized
-from hive.origins import has_bearer
-from hive.providers import Providers
+from hive.errors import BadRequest, Problem, Unauthorized
+from hive.origins import has_bearer, own_path
+from hive.providers import Providers, providers_of
 from hive.resource import ACTIONS, path_of, prefix_of
 from hive.routing import pattern_of
 from hive.serving import ProblemHandler
@@ -40,13 +40,12 @@ class AuthHive:
         Raises `TypeError` or `ValueError` for what is no provider, or has a name that another has.
         """
         named = Providers()
+        if isinstance(providers, Provider):
+            raise TypeError(f"routes_for takes a list of providers: pass [{providers!r}].")
         for provider in providers:
             if not isinstance(provider, Provider):
                 raise TypeError(f"routes_for takes objects of hive.auth.Provider, not {provider!r}.")
-            if provider.name in named or not NAME.fullmatch(provider.name):
-                raise ValueError(
-                    f"The provider's name {provider.name!r} is taken, or not of a-z, 0-9, '-' and '_'."
-                )
+            check_provider(provider, named)
             named[provider.name] = provider
         root = prefix_of(prefix)
         given = {"providers": named, "prefix": path_of(*root.split("/"))}
@@ -91,8 +90,11 @@ class AuthHive:
         - `rates_in`: where that is counted: ``"memory"`` of this process, or ``"mongodb"``.
         - `db_alias`: of the mongoengine connection that has the sessions which have ended.
 
-        Raises `ValueError`, with a sentence that says what to do.
+        Raises `TypeError` or `ValueError`, with a sentence that says what to do.
         """
+        if not isinstance(application, Application):
+            raise TypeError(f"configure takes a tornado.web.Application, not {application!r}.")
+        check_names([provider.name for provider in providers_of(application)])
         flags = (authenticated_get, authenticated_create, authenticated_update, authenticated_delete)
         application.settings[SETTING] = Authentication(
             secret_key=secret_key,
@@ -125,7 +127,8 @@ def authenticated(target: H) -> H:
     where the application has Tornado's setting ``login_url``, a redirect there.
     """
     if inspect.isclass(target):
-        target.prepare = authenticated(target.prepare)  # type: ignore[attr-defined]
+        guard(target)
+        setattr(target, "__init_subclass__", classmethod(guard))  # noqa: B010 - mypy allows no assignment
         return target
 
     @wraps(target)
@@ -144,9 +147,39 @@ def authenticated(target: H) -> H:
     return guarded  # type: ignore[return-value]
 
 
+def guard(handler_class: Any) -> None:
+    """Let a handler class prepare nothing without a session, nor a subclass that prepares by itself."""
+    if "prepare" in vars(handler_class) or not hasattr(handler_class.prepare, "guards"):
+        handler_class.prepare = authenticated(handler_class.prepare)
+        handler_class.prepare.guards = True
+
+
+def check_provider(provider: Any, others: Iterable[str]) -> None:
+    name = getattr(provider, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"The name of a provider is of a-z, 0-9, '-' and '_', not {name!r}.")
+    if not inspect.iscoroutinefunction(provider.authenticate):
+        raise TypeError(f"The method authenticate of the provider {name!r} must be `async def`.")
+    check_names([*others, name])
+
+
+def check_names(names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Two providers have the name {name!r}: give one of them another.")
+
+
 def is_preflight(handler: Any) -> bool:
     """Whether a browser asks for leave, which a handler of hive gives to who has it, in `prepare`."""
     return isinstance(handler, ProblemHandler) and handler.is_preflight()
+
+
+def target_of(handler: Any) -> str:
+    """Where to come back to: here, unless that is too long for a cookie."""
+    try:
+        return own_path(handler.request.uri)
+    except BadRequest:
+        return "/"
 
 
 def turn_away(handler: Any, problem: Problem) -> None:
@@ -154,7 +187,7 @@ def turn_away(handler: Any, problem: Problem) -> None:
     login_url = handler.settings.get("login_url")
     is_page = handler.request.method in ("GET", "HEAD") and not has_bearer(handler.request)
     if problem.status == 401 and login_url and is_page:
-        handler.redirect(url_concat(login_url, {"next": handler.request.uri}))
+        handler.redirect(url_concat(login_url, {"next": target_of(handler)}))
         return
     handler.clear()
     handler.set_status(problem.status)

@@ -12,6 +12,8 @@ from hive.resource import Keys, Resource
 class Decoding:
     """How one body is read: as a merge patch or not, as a replacement or not, for which request.
 
+    Who may not read what is changed is `blind`: they cannot send it back as they read it.
+
     `resource_of` gives the routes of a model in the application, or None.
     """
 
@@ -19,6 +21,7 @@ class Decoding:
     resource_of: Callable[[Any], Resource | None]
     patch: bool = False
     replace: bool = False
+    blind: bool = False
     _known: set[tuple[Any, Any]] = field(default_factory=set)
 
     @property

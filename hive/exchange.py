@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from tornado.web import Finish
 
 from hive import payload, pool, protection
-from hive.authentication import authentication_of
+from hive.authentication import authentication_for, authentication_of
 from hive.bodies import BodyHandler
 from hive.decoding import Decoding
 from hive.errors import MethodNotAllowed
@@ -71,7 +71,7 @@ class Exchange(BodyHandler):
     def prepare(self) -> Any:
         """Let nobody in who has no business here, before anything else is done."""
         super().prepare()
-        if not self._finished and (self.resource.allow or authentication_of(self.application)):
+        if not self._finished and (authentication_for(self.application) or self.resource.allow):
             return self._enter()
         return None
 
@@ -141,8 +141,8 @@ class Exchange(BodyHandler):
         resource = neighbour(self.application, self.resource, model)
         return None if resource is None else resource.seen_by(self)
 
-    def decoding(self, *, patch: bool = False, replace: bool = False) -> Decoding:
-        return Decoding(self, self.routes_of, patch, replace)
+    def decoding(self, *, patch: bool = False, replace: bool = False, blind: bool = False) -> Decoding:
+        return Decoding(self, self.routes_of, patch, replace, blind)
 
     def may_read(self, resource: Resource, document: Any) -> bool:
         return protection.shows(self, resource, lambda: document)

@@ -139,7 +139,9 @@ class ModelHandler(Exchange):
         current, stored = target.current, target.stored
         serializer = target.serializer_of(type(current))
         body = self.body(serializer, *([payload.MERGE_PATCH] if patch else []))
-        decoding = self.decoding(patch=patch, replace=replace and target.resource.replaces)
+        readable = isinstance(target, Embedded) or self.may_read(target.resource, current)
+        replace = replace and target.resource.replaces
+        decoding = self.decoding(patch=patch, replace=replace, blind=not readable)
         part = target.decode(body, decoding)
         self.values = dict(part.values)
         yield from self._before_update(place, stored, current)
@@ -167,6 +169,7 @@ class ModelHandler(Exchange):
             with place.telling():
                 change = storage.update(stored, place.holder.locate, place.take_from)
         else:
+            place.check_again()
             storage.delete(instance)
         self.set_status(204)
         yield from self.emit(signals.post_delete_instance, type(instance), instance=instance)

@@ -27,7 +27,7 @@ SECONDS_OF_PREFLIGHT = "600"
 
 def checked_origin(origin: str) -> str:
     """An origin as browsers write it. Raises `ValueError`."""
-    if not ORIGIN.fullmatch(origin) or urlsplit(origin).port == PORTS.get(urlsplit(origin).scheme, ""):
+    if not ORIGIN.fullmatch(str(origin)) or urlsplit(origin).port == PORTS.get(urlsplit(origin).scheme, ""):
         raise ValueError(f"{origin!r} is no origin, such as 'https://app.example.org'.")
     return origin.lower()
 
@@ -35,10 +35,16 @@ def checked_origin(origin: str) -> str:
 def readers(settings: Mapping[str, Any]) -> frozenset[str]:
     """The origins whose pages may read answers; none where the setting is wrong, which is logged."""
     try:
-        return allowed(tuple(settings.get(CORS, ())))
+        return allowed(tuple_of(settings.get(CORS, ())))
     except (TypeError, ValueError) as error:
         logger.error("The setting %s is not understood: %s", CORS, error)  # noqa: TRY400 - no bug
         return frozenset()
+
+
+def tuple_of(names: Any) -> tuple[Any, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"it takes a list of origins, not the string {names!r}.")
+    return tuple(names)
 
 
 @lru_cache

@@ -17,6 +17,8 @@ from hive.codecs.references import key_in
 from hive.errors import own_fault
 from hive.plain import plain
 
+__all__ = ["all_of", "any_of", "concealed", "everyone", "owner", "regardless", "role", "signed_in"]
+
 Permission = Callable[[Any, Any], bool | Awaitable[bool]]
 
 
@@ -41,14 +43,17 @@ def signed_in(handler: Any, instance: Any) -> bool:
 def owner(field: str) -> Permission:
     """The user whose ``id`` is the value of the field: a text, or a reference to the document with that key.
 
-    In a list, each is an owner. A document without a value has none.
+    In a list, each is an owner. A document without a value has none. The name of a field in an embedded
+    document is dotted.
     """
 
     def is_owner(handler: Any, instance: Any) -> bool:
         user = handler.current_user
         if user is None or instance is None:
             return user is not None
-        value = instance._data.get(field)
+        value = instance
+        for name in field.split("."):
+            value = None if value is None else value._data.get(name)
         owners = value if isinstance(value, list | tuple) else [value]
         return str(user["id"]) in [str(plain(key_in(one))) for one in owners if one is not None]
 
@@ -58,6 +63,9 @@ def owner(field: str) -> Permission:
 
 def role(*names: str) -> Permission:
     """Those who have one of these roles among the ``roles`` of their user data, a list of strings."""
+    given: tuple[Any, ...] = names
+    if not given or not all(isinstance(name, str) for name in given):
+        raise TypeError(f'role takes the names of roles, as role("admin", "editor"), not {names!r}.')
 
     @regardless
     def has_role(handler: Any, instance: Any) -> bool:
@@ -86,6 +94,8 @@ def concealed(permission: Permission) -> Permission:
 
 def combined(decide: Callable[[Iterable[bool]], bool], permissions: Iterable[Permission]) -> Permission:
     parts = [checked(part) for part in permissions]
+    if not parts:
+        raise TypeError("Pass at least one permission: of none, nobody can say whom they allow.")
 
     def is_allowed(handler: Any, instance: Any) -> bool:
         return decide(grants(part, handler, instance) for part in parts)
@@ -99,15 +109,29 @@ def combined(decide: Callable[[Iterable[bool]], bool], permissions: Iterable[Per
 def checked(permission: Any) -> Permission:
     """The same. Raises `TypeError` for what is no permission, such as ``role`` without its names."""
     generates = inspect.isgeneratorfunction(permission) or inspect.isasyncgenfunction(permission)
-    if not callable(permission) or generates or permission in (owner, role, any_of, all_of, concealed):
+    makes_one = isinstance(permission, type) or permission in (owner, role, any_of, all_of, concealed)
+    if not callable(permission) or generates or makes_one or not takes_two(permission):
         raise TypeError(f"A permission is a function of handler and instance, and {permission!r} is none.")
     return permission  # type: ignore[no-any-return]
+
+
+def takes_two(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it is written in C, and does not tell
+        pass
+    return True
 
 
 def grants(permission: Permission, handler: Any, instance: Any) -> bool:
     """Whether the answer is yes. Waits for a coroutine, so call it in the pool."""
     with own_fault("A permission"):
-        return bool(pool.settled(permission(handler, instance)))
+        answer: Any = pool.settled(permission(handler, instance))
+    if inspect.isawaitable(answer) or inspect.isroutine(answer):
+        raise TypeError(f"{permission!r} answers neither yes nor no, but {answer!r}: call it, and await it.")
+    return bool(answer)
 
 
 def is_regardless(permission: Permission) -> bool:

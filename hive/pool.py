@@ -58,6 +58,7 @@ class Pool:
 
 _pool = Pool()
 _loop: ContextVar[asyncio.AbstractEventLoop] = ContextVar("hive.pool.loop")
+_end: ContextVar[float] = ContextVar("hive.pool.end")
 
 
 async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any, Any, None]]) -> T:
@@ -113,13 +114,13 @@ async def nothing(_: None) -> None:
 def settled(value: T | Awaitable[T]) -> T:
     """The value; in a thread of the pool, what the event loop gives for one that must be awaited.
 
-    Raises `Unavailable` where that takes longer than a story may.
+    Raises `Unavailable` where that takes longer than the story still has.
     """
     if not inspect.isawaitable(value):
         return value
     waiting: Future[T] = asyncio.run_coroutine_threadsafe(awaited(value), _loop.get())
     try:
-        return waiting.result(DEADLINE)
+        return waiting.result(max(_end.get() - time.monotonic(), MOMENT))
     except TimeoutError:
         waiting.cancel()
         raise Unavailable("The server could not decide in time.") from None
@@ -133,6 +134,7 @@ def _turn(step: Callable[[], Any], deadline: float) -> tuple[bool, Any]:
     """One stretch of a story: whether it has ended, and what it yielded or returned."""
     try:
         # Who is late is not stopped: what follows a write needs no MongoDB, and must happen.
+        _end.set(deadline)
         with pymongo.timeout(max(deadline - time.monotonic(), MOMENT)):
             return False, step()
     except StopIteration as stop:

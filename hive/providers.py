@@ -26,7 +26,9 @@ async def authorize(handler: Any, provider: Provider, user_data: UserData) -> di
         raise Finish
     result: dict[str, Any] = as_json(told)
     if type(result.get("id")) not in (str, int) or result["id"] == "":
-        raise TypeError(f"The user data of the provider {provider.name} have no id.")
+        raise TypeError(
+            f"The user data of the provider {provider.name} need an id: a text or a whole number."
+        )
     return result
 
 

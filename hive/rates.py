@@ -66,7 +66,7 @@ class Rates:
 
     def __init__(self, signin: str | None, write: str | None, storage: Any) -> None:
         self._limits = {
-            kind: limits.parse_many(text) if text is not None else []
+            kind: parsed(f"{kind}_rate", text) if text is not None else []
             for kind, text in (("signin", signin), ("write", write))
         }
         self._limiter = limits.strategies.FixedWindowRateLimiter(storage)
@@ -78,6 +78,16 @@ class Rates:
             if not self._limiter.hit(limit, name):
                 reset = self._limiter.get_window_stats(limit, name).reset_time
                 raise TooManyRequests(max(1, math.ceil(reset - time.time())))
+
+
+def parsed(option: str, text: Any) -> list[Any]:
+    try:
+        found = limits.parse_many(text)
+    except (TypeError, ValueError):
+        found = []
+    if not found or any(limit.amount < 1 for limit in found):
+        raise ValueError(f"{option}={text!r} is no rate, such as '30/minute' or '10/minute;100/hour'.")
+    return found
 
 
 def storage_of(place: str, db_alias: str) -> Any:

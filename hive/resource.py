@@ -212,8 +212,8 @@ def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None
     """The routes under which `asking` reaches documents of `model`.
 
     They are its own, else those with the same prefix, else the only ones in the application. None if there
-    are none, or no telling which. Raises `ValueError` if there is no telling which and one has a scope, for
-    then no document of `model` is known to exist for this request.
+    are none, or no telling which. Raises `ValueError` if there is no telling which and one has a scope or
+    conceals documents, for then no document of `model` is known to exist for this request.
     """
     resources = list(routed(application.default_router))
     for cls in model.__mro__:
@@ -223,8 +223,15 @@ def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None
             return asking.origin
         if len(beside or candidates) == 1:
             return (beside or candidates)[0]
-        if any(one.scope or ("get" in one.allow and conceals(one.allow["get"])) for one in candidates):
+        if any(map(is_limited, candidates)):
             raise ValueError(f"cannot be told, for {model.__name__} is served at several addresses")
         if candidates:
-            break
+            return None
+    if any(is_limited(resource) for resource in resources if issubclass(resource.model, model)):
+        raise ValueError(f"cannot be told, for some kinds of {model.__name__} are not for everybody")
     return None
+
+
+def is_limited(resource: Resource) -> bool:
+    """Whether there may be documents which do not exist for a request."""
+    return resource.scope is not None or ("get" in resource.allow and conceals(resource.allow["get"]))

@@ -46,7 +46,7 @@ class Serializer(Encoder):
     ) -> tuple[dict[str, Any], list[FieldError]]:
         values: dict[str, Any] = {}
         errors: list[FieldError] = []
-        is_as_given = self._given(current)
+        is_as_given = self._given(None if decoding.blind else current)
         for name, item in body.items():
             if (name == "_cls" and self.polymorphic) or (self.own_dict and is_as_given(name, item)):
                 continue

@@ -1,13 +1,19 @@
 """The handlers of sign-in, sign-out and ``/auth/me/``."""
 
 import hashlib
+import logging
+import re
 import time
+import unicodedata
+from collections.abc import Mapping
 from secrets import token_urlsafe
 from typing import Any, NoReturn
 
+from tornado.web import Finish
+
 from hive import payload, pool, query, signals
 from hive.auth.provider import Provider, Redirecting
-from hive.auth.tokens import is_same
+from hive.auth.tokens import LEEWAY, is_same
 from hive.authentication import Authentication, authentication_in
 from hive.bodies import BodyHandler
 from hive.errors import Invalid, NotFound, Unauthorized
@@ -16,9 +22,14 @@ from hive.plain import dumps
 from hive.providers import Providers
 from hive.rates import client_of
 
+logger = logging.getLogger("hive")
+
+ERROR = re.compile(r"[a-z_]{1,60}")
+"""What a provider may say is wrong (RFC 6749, 4.1.2.1)."""
 NONCE = "nonce"
 FLOW = "flow"
 SECONDS_TO_SIGN_IN = 600
+MOST_SIDE_BY_SIDE = 5
 MOST_BYTES = 2**16
 NOT_BEGUN = "The sign-in was not begun in this browser, or it took too long, or it has ended before."
 
@@ -59,13 +70,27 @@ class AuthHandler(BodyHandler):
 
     async def count_user(self, provider: Provider, account: Any) -> None:
         """Count an attempt to sign in as this user. Raises `TooManyRequests`."""
-        name = str(account).strip().casefold()
+        name = unicodedata.normalize("NFKC", str(account)).strip().casefold()
         await pool.call(lambda: self.authentication.rates.count("signin", "user", provider.name, name))
 
     async def fail(self, provider: Provider, detail: str) -> NoReturn:
         """Tell that a sign-in failed. Raises `Unauthorized`."""
         await self.tell(signals.unauthorized_user, provider.name, provider_name=provider.name)
-        raise Unauthorized(detail)
+        raise Finish if self._finished else Unauthorized(detail)
+
+    def target(self) -> str | None:
+        """Where the browser wants to be in the end, by ``?next=``. Raises `BadRequest`."""
+        texts = query.parameters(self.request, ("next",))
+        return own_path(texts["next"]) if "next" in texts else None
+
+    def end_at(self, target: str | None, value: dict[str, Any]) -> None:
+        """Go there, or answer, unless a receiver has done so."""
+        if self._finished:
+            return
+        if target is None:
+            self.answer(value)
+        else:
+            self.redirect(target, status=303)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:
@@ -120,6 +145,7 @@ class SignInHandler(AuthHandler):
 
     async def post(self) -> None:
         await self.start()
+        target = self.target()
         self.authentication.check_sender(self, proof=False)
         await self.count_client()
         credentials = self.body(None)
@@ -132,8 +158,7 @@ class SignInHandler(AuthHandler):
         await self.authentication.begin(self, provider, user_data)
         if self.nonce is not None:
             self.authentication.set_cookie(self, "_nonce", "", 0)
-        if not self._finished:
-            self.answer({"authenticated": True})
+        self.end_at(target, {"authenticated": True})
 
     def _chosen(self, name: Any) -> Provider:
         if name is None and len(self.providers) == 1:
@@ -152,20 +177,20 @@ class SignInHandler(AuthHandler):
             user_data, detail = None, error.detail
         if user_data is None:
             await self.fail(provider, detail)
+        if not isinstance(user_data, Mapping):
+            raise TypeError(f"The provider {provider.name} must give user data as a dictionary, or None.")
         return user_data
 
     @property
     def nonce(self) -> str | None:
         """What an ID token must have as ``nonce``, if this browser has asked for one."""
-        claims = self.authentication.keys.read(
-            NONCE, self.get_cookie(self.authentication.cookie(self, "_nonce"))
-        )
+        claims = self.authentication.keys.read(NONCE, self.authentication.get_cookie(self, "_nonce"))
         return None if claims is None else claims["nonce"]
 
     async def is_first_use(self, proof: str, until: float) -> bool:
         """Whether a proof that works once has not been used on any process; it expires at `until`."""
         name = "proof " + hashlib.sha256(proof.encode()).hexdigest()
-        return await pool.call(lambda: self.authentication.revocations.add(name, until + 60))
+        return await pool.call(lambda: self.authentication.revocations.add(name, until + LEEWAY))
 
 
 class FlowHandler(AuthHandler):
@@ -186,13 +211,27 @@ class StartHandler(FlowHandler):
     async def get(self, name: str) -> None:
         await self.start()
         provider = self.provider(name, Redirecting)
-        target = own_path(query.parameters(self.request, ("next",)).get("next", "/"))
+        target = self.target() or "/"
         state, nonce, verifier = token_urlsafe(24), token_urlsafe(24), token_urlsafe(48)
         url = await provider.authorization_url(self.redirect_uri(provider), state, nonce, verifier)
-        flow = {"provider": name, "state": state, "nonce": nonce, "verifier": verifier, "next": target}
+        flow = {
+            "uri": self.redirect_uri(provider),
+            "state": state,
+            "nonce": nonce,
+            "verifier": verifier,
+            "next": target,
+        }
         value = self.authentication.keys.sign(FLOW, flow | {"exp": soon()})
+        self._forget_others()
         self.authentication.set_cookie(self, suffix_of(state), value, SECONDS_TO_SIGN_IN)
         self.redirect(url)
+
+    def _forget_others(self) -> None:
+        """Let not so many sign-ins be begun side by side that their cookies fill the header of a request."""
+        own = self.authentication.cookie(self)
+        begun = [name.removeprefix(own) for name in self.cookies if name.startswith(own + "_")]
+        for suffix in begun if len(begun) > MOST_SIDE_BY_SIDE else ():
+            self.authentication.set_cookie(self, suffix, "", 0)
 
 
 class CallbackHandler(FlowHandler):
@@ -201,14 +240,18 @@ class CallbackHandler(FlowHandler):
     async def get(self, name: str) -> None:
         await self.start()
         provider = self.provider(name, Redirecting)
-        await self.count_client()
         answer = {
             key: values[0].decode(errors="replace")
             for key, values in self.request.query_arguments.items()
             if len(values) == 1
         }
         flow = await self._flow(provider, answer.get("state", ""))
+        await self.count_client()
         if "error" in answer:
+            said = (
+                answer["error"] if ERROR.fullmatch(answer["error"]) else "something else than an error code"
+            )
+            logger.warning("The provider %s has not signed in a user: %s", provider.name, said)
             await self.fail(provider, "The provider has not signed you in.")
         user_data = await provider.redeem(
             answer, self.redirect_uri(provider), flow["nonce"], flow["verifier"]
@@ -223,8 +266,8 @@ class CallbackHandler(FlowHandler):
     async def _flow(self, provider: Provider, state: str) -> dict[str, Any]:
         """What this browser was sent off with; it comes back once."""
         authentication, suffix = self.authentication, suffix_of(state)
-        flow = authentication.keys.read(FLOW, self.get_cookie(authentication.cookie(self, suffix)))
-        if flow is None or not is_same(flow["state"], state) or flow["provider"] != provider.name:
+        flow = authentication.keys.read(FLOW, authentication.get_cookie(self, suffix))
+        if flow is None or not is_same(flow["state"], state) or flow["uri"] != self.redirect_uri(provider):
             await self.fail(provider, NOT_BEGUN)
         authentication.set_cookie(self, suffix, "", 0)
         if not await pool.call(lambda: authentication.revocations.add(f"state {state}", flow["exp"])):
@@ -247,10 +290,6 @@ class SignOutHandler(AuthHandler):
 
     async def post(self) -> None:
         await self.start()
-        texts = query.parameters(self.request, ("next",))
-        target = own_path(texts["next"]) if "next" in texts else None
+        target = self.target()
         await self.authentication.end(self, await self.authentication.identify(self))
-        if target is None:
-            self.answer({"authenticated": False})
-        else:
-            self.redirect(target, status=303)
+        self.end_at(target, {"authenticated": False})

@@ -325,12 +325,20 @@ def test_before_configure_nobody_gets_in_and_the_log_says_why(mongomock_database
 
 
 def test_models_of_other_applications_stay_as_they_are(mongomock_database):
-    with serving(configured=False) as without, serving() as protected:
+    bare = Application(ModelHive.routes_for(AuthHiveNote))
+    with serve(bare) as without, serving() as protected:
         assert [client.get("/auth_hive_note").status for client in (without, protected)] == [200, 401]
         assert [client.post("/auth_hive_note", json={}).status for client in (without, protected)] == [
             201,
             401,
         ]
+
+
+def test_models_beside_a_sign_in_that_was_not_configured_are_not_served(mongomock_database, caplog):
+    with serving(configured=False) as client:
+        assert client.get("/auth_hive_note").status == 500
+        assert client.post("/auth_hive_note", json={}).status == 500
+    assert "Nobody can sign in before AuthHive.configure(application, secret_key=...)." in caplog.text
 
 
 # AuthHive.routes_for
@@ -369,8 +377,15 @@ def test_what_is_no_provider_is_refused(providers):
 def test_two_providers_of_a_name_are_refused():
     one, other = (OpenIDProvider("https://id.example.org", "x", name="corp") for _ in range(2))
     for providers in ([one, other], [one, one], [Credulous(), Credulous()]):
-        with pytest.raises(ValueError, match="is taken"):
+        with pytest.raises(ValueError, match="Two providers have the name"):
             AuthHive.routes_for(providers)
+
+
+def test_two_providers_of_a_name_under_two_prefixes_are_refused():
+    one, other = (OpenIDProvider(f"https://{host}.example.org", "x") for host in "ab")
+    made = Application(AuthHive.routes_for([one]) + AuthHive.routes_for([other], prefix="/two"))
+    with pytest.raises(ValueError, match="Two providers have the name 'openid'"):
+        AuthHive.configure(made, secret_key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +415,7 @@ def test_name_is_that_of_the_class_unless_given():
     class Child(Named):
         pass
 
-    assert [provider.name for provider in (LDAP, Named, Child)] == ["ldap", "corp", "child"]
+    assert [provider.name for provider in (LDAP, Named, Child)] == ["ldap", "corp", "corp"]
 
 
 def test_routes_can_be_made_without_providers_and_from_an_iterator(mongomock_database):

@@ -149,6 +149,8 @@ def test_a_page_of_the_server_sends_to_the_sign_in_and_back(page, journal):
     page.click("text=Write")
     page.wait_for_selector("li:has-text('By form')")
     page.click("text=Sign out")
+    page.wait_for_selector("#signin:visible")
+    page.goto(f"{journal}/mine")
     page.wait_for_selector("input[name=sub]")
 
 

@@ -28,8 +28,9 @@ class Entry(Document):
     meta = {"indexes": ["author"]}
 
     def clean(self):
-        if self.author is None:
-            self.author = hive.context.get().current_user["id"]
+        request = hive.context.get()  # None outside of one
+        if self.author is None and request is not None:
+            self.author = request.current_user["id"]
 
 
 def is_public(handler, entry):
@@ -43,7 +44,8 @@ def visible(entries, handler):
 
 @signals.authorized_user.connect
 def give_roles(sender, user_data):
-    is_admin = user_data.get("email") in os.environ.get("ADMINS", "").split(",")
+    admins = [address for address in os.environ.get("ADMINS", "").split(",") if address]
+    is_admin = user_data.get("email_verified") is True and user_data.get("email") in admins
     user_data["roles"] = ["admin"] if is_admin else []
 
 
@@ -65,7 +67,7 @@ class Mine(RequestHandler):
         self.write(
             f"<!doctype html><title>Journal</title><h1>Journal of {escape(user['id'])}</h1><ul>{entries}</ul>"
             '<form method="post"><input name="title" required><button>Write</button></form>'
-            '<form method="post" action="/auth/signout/?next=/mine"><button>Sign out</button></form>'
+            '<form method="post" action="/auth/signout/?next=/"><button>Sign out</button></form>'
         )
 
     @hive.authenticated

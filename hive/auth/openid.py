@@ -8,7 +8,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 from hive.auth.fetching import fetch
 from hive.auth.provider import Redirecting, UserData
-from hive.auth.tokens import Issuer, is_id_token, is_same, issuer_in, signed_part
+from hive.auth.tokens import ACCESS_TOKENS, ID_TOKENS, Doubtful, Issuer, is_same, issuer_in, signed_part
 from hive.errors import ProviderUnavailable
 
 logger = logging.getLogger("hive")
@@ -23,7 +23,8 @@ REFUSALS = (
     "invalid_scope",
 )
 """What a token endpoint says when it refuses (RFC 6749, 5.2)."""
-PROFILE = ("name", "email", "email_verified")
+PROFILE = ("name", "email")
+TOLD = (*PROFILE, "email_verified")
 
 
 class OpenIDProvider(Redirecting):
@@ -35,10 +36,11 @@ class OpenIDProvider(Redirecting):
     - `issuer`: the URL of the provider, exactly as its tokens have it in ``iss``.
     - `client_id`, `client_secret`: as which the application is known there; the secret may be missing.
     - `name`: of the provider, for URLs and signals.
-    - `scope`: what is asked for; ``openid`` is part of it.
+    - `scope`: what is asked for, separated by spaces; ``openid`` is part of it.
     - `audience`: what access tokens for this API have in ``aud``; `client_id` unless given.
 
     The user data are ``id`` (``sub``), ``name``, ``email`` and ``email_verified``, as far as they are told.
+    Raises `ValueError` for what none of these can be.
     """
 
     name = "openid"
@@ -53,50 +55,72 @@ class OpenIDProvider(Redirecting):
         scope: str = "openid email profile",
         audience: str | None = None,
     ) -> None:
-        if not client_id:
-            raise ValueError("client_id is empty: without it, every token of the provider would be taken.")
+        self.audience = audience or client_id
+        for option, value in (("client_id", client_id), ("audience", self.audience), ("scope", scope)):
+            check_text(option, value)
+        if "openid" not in scope.split():
+            raise ValueError(f"scope={scope!r} must contain 'openid'.")
         self.name = name or self.name
         self.issuer = Issuer(issuer)
         self.issuers: tuple[str, ...] = (issuer,)
         self.client_id, self.client_secret = client_id, client_secret
         self.scope = scope
-        self.audience = audience or client_id
+
+    def user_data(self, claims: dict[str, Any]) -> UserData:
+        """The user data in the claims of a token that holds. Override it to take more, such as ``roles``."""
+        return {"id": claims["sub"], **{name: claims[name] for name in TOLD if name in claims}}
 
     async def authenticate(self, credentials: dict[str, Any], handler: Any) -> UserData | None:
         """The user of an ``id_token``, which works once, and has the nonce that this browser asked for."""
         token: Any = credentials.get("id_token")
-        claims = await self._identity(token, handler.nonce)
-        if claims is None or not await handler.is_first_use(signed_part(token), claims["exp"]):
+        try:
+            claims = await self._identity(token, handler.nonce)
+        except Doubtful as doubt:
+            self._refuse(doubt)
+            return None
+        if not await handler.is_first_use(signed_part(token), claims["exp"]):
+            self._refuse(Doubtful("it was used before"))
             return None
         return self.user_data(claims)
 
     async def bearer(self, token: str) -> tuple[UserData, float] | None:
         if issuer_in(token) not in self.issuers:
             return None
-        claims = await self.issuer.claims(token, [self.audience], issuers=self.issuers)
-        return None if claims is None else (self.user_data(claims), claims["exp"])
-
-    async def _identity(self, token: Any, nonce: str | None) -> dict[str, Any] | None:
-        """The claims of an ID token for this application with this nonce."""
-        claims = await self.issuer.claims(token, [self.client_id], issuers=self.issuers)
-        if claims is None or not is_id_token(token, claims):
+        try:
+            claims = await self.issuer.claims(token, self.audience, ACCESS_TOKENS, self.issuers)
+            self._check_bearer(claims)
+        except Doubtful as doubt:
+            self._refuse(doubt)
             return None
-        if claims.get("azp", self.client_id) != self.client_id or claims["aud"] not in (
-            self.client_id,
-            [self.client_id],
-        ):
-            return None
-        if nonce is None:
-            return claims if "nonce" not in claims else None
-        return claims if is_same(claims.get("nonce"), nonce) else None
+        return self.user_data(claims), claims["exp"]
 
-    def user_data(self, claims: dict[str, Any]) -> UserData:
-        """The user data in the claims of a token that holds. Override it to take more, such as ``roles``."""
-        return {"id": claims["sub"], **{name: claims[name] for name in PROFILE if name in claims}}
+    async def _identity(self, token: Any, nonce: str | None) -> dict[str, Any]:
+        """The claims of an ID token for this application alone, with this nonce. Raises `Doubtful`."""
+        claims = await self.issuer.claims(token, self.client_id, ID_TOKENS, self.issuers)
+        self._check_party(claims)
+        if not (is_same(claims.get("nonce"), nonce) if nonce else "nonce" not in claims):
+            raise Doubtful("its nonce is not that of this browser")
+        return claims
 
-    # The authorization code flow (RFC 6749, 4.1) with PKCE (RFC 7636)
+    def _check_bearer(self, claims: dict[str, Any]) -> None:
+        """That a token is good in any hands, and no ID token of another client. Raises `Doubtful`."""
+        if "cnf" in claims:
+            raise Doubtful("it is bound to a key (RFC 7800)")
+        if self.audience == self.client_id:
+            self._check_party(claims)
+
+    def _check_party(self, claims: dict[str, Any]) -> None:
+        """That a token is for this client, and was issued to it. Raises `Doubtful`."""
+        if claims["aud"] not in (self.client_id, [self.client_id]):
+            raise Doubtful("it is for others too")
+        if claims.get("azp", self.client_id) != self.client_id:
+            raise Doubtful("it was issued to another")
+
+    def _refuse(self, doubt: Doubtful) -> None:
+        logger.warning("A token of the provider %s does not hold: %s", self.name, doubt)
 
     async def authorization_url(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
+        """The authorization endpoint, with a challenge that only `verifier` meets (RFC 7636)."""
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         endpoint = await self.issuer.endpoint("authorization_endpoint")
         parameters = {
@@ -115,14 +139,18 @@ class OpenIDProvider(Redirecting):
         self, answer: dict[str, str], redirect_uri: str, nonce: str, verifier: str
     ) -> UserData | None:
         if "code" not in answer or not await self._is_of_issuer(answer):
+            self._refuse(Doubtful("there is no code, or it is of another provider"))
             return None
         tokens = await self._exchange(answer["code"], redirect_uri, verifier)
-        claims = await self._identity(tokens.get("id_token"), nonce)
-        if claims is None:
+        try:
+            claims = await self._identity(tokens.get("id_token"), nonce)
+        except Doubtful as doubt:
+            self._refuse(doubt)
             return None
-        if not set(PROFILE[:2]) <= claims.keys() and "userinfo_endpoint" in await self.issuer.metadata():
+        if not set(PROFILE) <= claims.keys() and "userinfo_endpoint" in await self.issuer.metadata():
             profile = await self._profile(str(tokens.get("access_token")))
             if profile.get("sub") != claims["sub"]:
+                self._refuse(Doubtful("the user information is of another user"))
                 return None
             claims = profile | claims
         return self.user_data(claims)
@@ -134,34 +162,32 @@ class OpenIDProvider(Redirecting):
 
     async def _exchange(self, code: str, redirect_uri: str, verifier: str) -> dict[str, Any]:
         """What the token endpoint gives for a code; nothing where it refuses."""
-        fields = {
+        fields, how = await self._client()
+        fields |= {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": redirect_uri,
             "code_verifier": verifier,
         }
-        how: dict[str, Any] = {"method": "POST", "headers": FORM}
+        endpoint = await self.issuer.endpoint("token_endpoint")
+        status, tokens = await fetch(endpoint, method="POST", headers=FORM, body=urlencode(fields), **how)
+        if status == 200:
+            return tokens
+        error = tokens.get("error")  # whose text may be the code itself
+        reason = error if error in REFUSALS else f"HTTP {status}"
+        logger.warning("The provider %s does not take the code: %s", self.name, reason)
+        return {}
+
+    async def _client(self) -> tuple[dict[str, str], dict[str, str]]:
+        """How the application proves itself there: in the form, or by arguments of `fetch`."""
         methods = (await self.issuer.metadata()).get("token_endpoint_auth_methods_supported")
         if self.client_secret is None:
-            fields |= {"client_id": self.client_id}
-        elif methods and "client_secret_basic" not in methods:
-            fields |= {"client_id": self.client_id, "client_secret": self.client_secret}
-        else:  # both of the two are form-encoded first (RFC 6749, 2.3.1)
-            how |= {
-                "auth_username": quote_plus(self.client_id),
-                "auth_password": quote_plus(self.client_secret),
-            }
-        status, tokens = await fetch(
-            await self.issuer.endpoint("token_endpoint"), body=urlencode(fields), **how
-        )
-        if status != 200:
-            error = tokens.get("error")  # whose text may be the code itself
-            logger.warning(
-                "The provider %s does not take the code: %s",
-                self.name,
-                error if error in REFUSALS else f"HTTP {status}",
-            )
-        return tokens if status == 200 else {}
+            return {"client_id": self.client_id}, {}
+        if methods and "client_secret_basic" not in methods:
+            return {"client_id": self.client_id, "client_secret": self.client_secret}, {}
+        # Both are form-encoded first (RFC 6749, 2.3.1).
+        name, password = quote_plus(self.client_id), quote_plus(self.client_secret)
+        return {}, {"auth_username": name, "auth_password": password}
 
     async def _profile(self, access_token: str) -> dict[str, Any]:
         """What the provider tells of the user (OpenID Connect Core 1.0, 5.3)."""
@@ -170,3 +196,8 @@ class OpenIDProvider(Redirecting):
         if status != 200:
             raise ProviderUnavailable("The sign-in provider tells nothing of the user.")
         return profile
+
+
+def check_text(option: str, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{option} must be a text that is not empty, not {value!r}.")

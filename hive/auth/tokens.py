@@ -19,6 +19,8 @@ logger = logging.getLogger("hive")
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Those that are accepted: a public key verifies each of them, so whoever can verify cannot sign."""
 ID_TOKENS = ("jwt", "application/jwt")
+ACCESS_TOKENS = (*ID_TOKENS, "at+jwt", "application/at+jwt")
+"""What tokens of the two kinds may have as ``typ`` (RFC 8725, 3.11; RFC 9068, 2.1)."""
 LONGEST = 16384
 LEEWAY = 5
 """Seconds by which the clocks of provider and server may differ."""
@@ -28,11 +30,18 @@ SECONDS_BETWEEN_MISSES = 10.0
 UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
 
 
+class Doubtful(Exception):
+    """A token is not to be believed; the text says why, and tells nothing of the token."""
+
+
 class Issuer:
-    """An OpenID provider as it describes itself (OpenID Connect Discovery 1.0), and its keys (RFC 7517)."""
+    """An OpenID provider as it describes itself (OpenID Connect Discovery 1.0), and its keys (RFC 7517).
+
+    Raises `ValueError` for what is no issuer.
+    """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        parts = urlsplit(str(url))
         is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
         if not is_safe or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"The issuer {url!r} is no https URL without query and fragment.")
@@ -56,6 +65,7 @@ class Issuer:
         url = self.url.removesuffix("/") + "/.well-known/openid-configuration"
         status, metadata = await fetch(url)
         if status != 200 or metadata.get("issuer") != self.url:
+            logger.error("%s: HTTP %d, issuer %.200r, not %r", url, status, metadata.get("issuer"), self.url)
             raise ProviderUnavailable(
                 "The sign-in provider does not describe itself as the issuer it should be."
             )
@@ -80,16 +90,24 @@ class Issuer:
         return found
 
     async def claims(
-        self, token: Any, audience: Iterable[str], *, issuers: Iterable[str]
-    ) -> dict[str, Any] | None:
-        """The claims of a token that this provider has signed for this audience and that holds, or None."""
+        self, token: Any, audience: str, kinds: Iterable[str], issuers: Iterable[str]
+    ) -> dict[str, Any]:
+        """The claims of a token of one of these kinds that this provider has signed for this audience.
+
+        Raises `Doubtful` for any other; `ProviderUnavailable`.
+        """
         header = header_of(token)
-        if header is None or header.get("alg") not in ALGORITHMS:
-            return None
+        if header is None:
+            raise Doubtful("it is no JWT")
+        if header.get("alg") not in ALGORITHMS:
+            raise Doubtful("its algorithm is not accepted")
         key = await self._key(header)
         if key is None:
-            return None
-        return await pool.call(lambda: verified(token, key, header["alg"], list(audience), list(issuers)))
+            raise Doubtful("it is not signed by a known key")
+        claims = await pool.call(lambda: verified(token, key, header["alg"], audience, list(issuers)))
+        if str(header.get("typ", "JWT")).lower() not in kinds or "events" in claims:
+            raise Doubtful("it is a token of another kind")
+        return claims
 
 
 def header_of(token: Any) -> dict[str, Any] | None:
@@ -107,10 +125,14 @@ def signed_part(token: str) -> str:
     return token if header_of(token) is None else token.rpartition(".")[0]
 
 
-def is_id_token(token: str, claims: dict[str, Any]) -> bool:
-    """Whether it is one, and no access token (RFC 9068) or logout token by the same keys."""
-    kind = str((header_of(token) or {}).get("typ", "JWT")).lower()
-    return kind in ID_TOKENS and "events" not in claims
+def issuer_in(token: str) -> Any:
+    """The issuer that a token names, which is not to be believed yet; None if it is no JWT."""
+    if header_of(token) is None:
+        return None
+    try:
+        return jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except UNREADABLE:
+        return None
 
 
 def is_url(url: Any, schemes: Iterable[str]) -> bool:
@@ -120,16 +142,6 @@ def is_url(url: Any, schemes: Iterable[str]) -> bool:
         )
     except ValueError:
         return False
-
-
-def issuer_in(token: str) -> Any:
-    """The issuer that a token names, which is not to be believed yet; None if it is no JWT."""
-    if header_of(token) is None:
-        return None
-    try:
-        return jwt.decode(token, options={"verify_signature": False}).get("iss")
-    except UNREADABLE:
-        return None
 
 
 def key_for(header: dict[str, Any], keys: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -147,9 +159,9 @@ def fits(key: dict[str, Any], algorithm: str) -> bool:
 
 
 def verified(
-    token: str, key: dict[str, Any], algorithm: str, audience: list[str], issuers: list[str]
-) -> dict[str, Any] | None:
-    """The claims of a token whose signature, issuer, audience and times are right, or None."""
+    token: str, key: dict[str, Any], algorithm: str, audience: str, issuers: list[str]
+) -> dict[str, Any]:
+    """The claims of a token whose signature, issuer, audience and times are right. Raises `Doubtful`."""
     try:
         claims = jwt.decode(
             token,
@@ -160,10 +172,11 @@ def verified(
             leeway=LEEWAY,
             options={"require": ["aud", "exp", "iat", "iss", "sub"], "enforce_minimum_key_length": True},
         )
-        return claims if claims["sub"] and isinstance(claims["exp"], int | float) else None
     except UNREADABLE as error:  # whose text may quote the token
-        logger.warning("A token of %s does not hold: %s", issuers[0], type(error).__name__)
-        return None
+        raise Doubtful(type(error).__name__) from None
+    if not claims["sub"] or not isinstance(claims["exp"], int | float):
+        raise Doubtful("it has no sub, or no number as exp")
+    return claims
 
 
 def is_same(one: Any, other: str) -> bool:

@@ -62,6 +62,7 @@ class Row(Holder):
         self.model = model or resource.model
         self.find = find
         self.checked: list[str] = []
+        self.looked = False  # whether the answers came from the document itself
 
     @cached_property
     def found(self) -> Raw | None:
@@ -85,12 +86,18 @@ class Row(Holder):
                 protection.check(self.world.handler, self.resource, action, self.hydrate(raw))
         return raw
 
+    def check_again(self) -> None:
+        """What was allowed by the document as it was holds for it as it is now, after the receivers."""
+        if self.looked and self._load() is None:
+            raise NotFound
+
     def check(self, action: str) -> None:
         if action not in self.checked:
             looks = protection.looks_at_instances(self.world.handler, self.resource, action)
             instance = self.hydrate(self.raw) if looks else None
             protection.check(self.world.handler, self.resource, action, instance)
             self.checked.append(action)
+            self.looked = self.looked or looks
             if looks and action == "update":
                 self.stored.whole = True
 
