@@ -52,7 +52,7 @@ class Authentication:
             )
         self.keys = Keys(secret_key)
         self.lifetime = Lifetime(expiration, absolute_expiration)
-        if not COOKIE_NAME.fullmatch(str(cookie_name)):
+        if not COOKIE_NAME.fullmatch(cookie_name or ""):
             raise ValueError(f"cookie_name={cookie_name!r} is no name of a cookie: use letters and digits.")
         self.cookie_name = cookie_name
         self.protected = protected

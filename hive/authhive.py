@@ -1,8 +1,10 @@
 """Sign-in for a Tornado application, and what needs it."""
 
 import inspect
+import logging
 from collections.abc import Iterable
 from functools import wraps
+from itertools import permutations
 from typing import Any, TypeVar
 
 from tornado.httputil import url_concat
@@ -15,11 +17,13 @@ from hive.authentication import SETTING, Authentication, authentication_in
 from hive.errors import BadRequest, Problem, Unauthorized
 from hive.origins import has_bearer, own_path
 from hive.providers import Providers, providers_of
-from hive.resource import ACTIONS, path_of, prefix_of
+from hive.resource import ACTIONS, Resource, path_of, prefix_of, routed
 from hive.routing import pattern_of
 from hive.serving import ProblemHandler
 from hive.sessions import Secret
 from hive.signin import CallbackHandler, MeHandler, SignInHandler, SignOutHandler, StartHandler
+
+logger = logging.getLogger("hive")
 
 H = TypeVar("H", bound=Any)
 
@@ -95,6 +99,7 @@ class AuthHive:
         if not isinstance(application, Application):
             raise TypeError(f"configure takes a tornado.web.Application, not {application!r}.")
         check_names([provider.name for provider in providers_of(application)])
+        warn_of_kinds(list(routed(application.default_router)))
         flags = (authenticated_get, authenticated_create, authenticated_update, authenticated_delete)
         application.settings[SETTING] = Authentication(
             secret_key=secret_key,
@@ -167,6 +172,18 @@ def check_names(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"Two providers have the name {name!r}: give one of them another.")
+
+
+def warn_of_kinds(resources: list[Resource]) -> None:
+    """Say in the log where the routes of a base class serve what those of a subclass guard."""
+    for base, kind in permutations(resources, 2):
+        if issubclass(kind.model, base.model) and (kind.allow or kind.scope) and kind.model is not base.model:
+            logger.warning(
+                "%s serves every %s too, by its own options: the allow and the scope of %s do not hold there",
+                base.root,
+                kind.model.__name__,
+                kind.root,
+            )
 
 
 def is_preflight(handler: Any) -> bool:

@@ -11,20 +11,10 @@ from mongoengine.errors import NotRegistered
 
 from hive.codecs.codec import Codec, expect
 from hive.codecs.containers import Embedded, Mapping
+from hive.errors import own_fault
 from hive.fields import codec
 from hive.plain import plain
-
-
-@dataclass(frozen=True)
-class Visibility:
-    """Dotted names: for clients `hidden` fields do not exist, others cannot be set, or cannot be read."""
-
-    hidden: frozenset[str] = frozenset()
-    read_only: frozenset[str] = frozenset()
-    write_only: frozenset[str] = frozenset()
-
-    def unreadable(self, name: str) -> bool:
-        return name in self.hidden or name in self.write_only
+from hive.schema import Visibility, check_visibility
 
 
 @dataclass(frozen=True)
@@ -76,6 +66,8 @@ class Encoder:
             except NotRegistered:
                 raise ValueError(f"knows no class {class_name!r}") from None
             expect(issubclass(model, self.model), f"{self.model._class_name} or a subclass of it")
+            with own_fault(f"Serving {class_name}"):  # which may be younger than the routes
+                check_visibility(model, self.visibility, self.path)
             options = (self.visibility, self.path, self.above, self.sorted_by)
             self._family[class_name] = type(self)(model, *options)
         found: Self = self._family[class_name]

@@ -102,7 +102,7 @@ def combined(decide: Callable[[Iterable[bool]], bool], permissions: Iterable[Per
 
     is_allowed.regardless = all(map(is_regardless, parts))  # type: ignore[attr-defined]
     is_allowed.conceals = any(map(conceals, parts))  # type: ignore[attr-defined]
-    is_allowed.fields = set().union(*map(fields_of, parts))  # type: ignore[attr-defined]
+    is_allowed.fields = set().union(*map(fields_named_in, parts))  # type: ignore[attr-defined]
     return is_allowed
 
 
@@ -138,7 +138,7 @@ def is_regardless(permission: Permission) -> bool:
     return bool(getattr(permission, "regardless", False))
 
 
-def fields_of(permission: Permission) -> set[str]:
+def fields_named_in(permission: Permission) -> set[str]:
     """The fields of the instance that it is known to look at."""
     return getattr(permission, "fields", set())
 

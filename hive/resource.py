@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 import mongoengine as me
 
-from hive.encoding import Visibility
 from hive.errors import own_fault
 from hive.fields import EMBEDDED, codec
-from hive.permissions import Permission, checked as checked_permission, conceals, fields_of
+from hive.permissions import Permission, checked as checked_permission, conceals, fields_named_in
 from hive.plain import dumps, plain
 from hive.pool import settled
 from hive.routers import arguments_in
 from hive.schema import (
+    Visibility,
     check_files,
     check_visibility,
     checked_names,
@@ -151,7 +151,7 @@ def checked_permissions(model: Any, allow: Any) -> dict[str, Permission]:
         raise TypeError(f"allow is a dictionary of permissions by action, not {allow!r}.")
     for action, permission in allow.items():
         checked(action, "allow", ACTIONS)
-        checked_names(model, f"allow[{action!r}]", fields_of(checked_permission(permission)))
+        checked_names(model, f"allow[{action!r}]", fields_named_in(checked_permission(permission)))
     return dict(allow)
 
 

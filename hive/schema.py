@@ -2,16 +2,28 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import mongoengine as me
 from mongoengine.base import get_document
 
-from hive.encoding import Visibility
 from hive.fields import FILES
 
 SECRETS = ("password", "passwd", "secret", "token", "hash")
 PLURALS = ("passwords", "secrets", "tokens", "hashes")
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """Dotted names: for clients `hidden` fields do not exist, others cannot be set, or cannot be read."""
+
+    hidden: frozenset[str] = frozenset()
+    read_only: frozenset[str] = frozenset()
+    write_only: frozenset[str] = frozenset()
+
+    def unreadable(self, name: str) -> bool:
+        return name in self.hidden or name in self.write_only
 
 
 def checked_names(model: Any, option: str, names: Iterable[str]) -> frozenset[str]:
@@ -31,10 +43,13 @@ def check_files(model: Any) -> None:
             raise ValueError(f"{model.__name__}.{name} is a file, which hive does not serve: leave it out.")
 
 
-def check_visibility(model: Any, visibility: Visibility) -> None:
-    """That no field that looks like a secret is served by oversight, and none hidden that URLs show."""
+def check_visibility(model: Any, visibility: Visibility, path: str = "") -> None:
+    """That no field that looks like a secret is served by oversight, and none hidden that URLs show.
+
+    `path` is where the class is embedded: ``""`` or ``"address."``. Raises `ValueError`.
+    """
     mentioned = visibility.hidden | visibility.read_only | visibility.write_only
-    for name, _ in fields_of(model):
+    for name, _ in fields_of(model, path):
         if looks_secret(name) and not covered(name, mentioned):
             raise ValueError(
                 f"{model.__name__}.{name} looks like a secret: pass hidden=[{name!r}] so that it never "
@@ -42,7 +57,7 @@ def check_visibility(model: Any, visibility: Visibility) -> None:
                 f"or read_only=[{name!r}]."
             )
     lookup = lookup_field(model)
-    if lookup and visibility.unreadable(lookup):
+    if lookup and visibility.unreadable(path + lookup):
         raise ValueError(
             f"The lookup_field {lookup!r} is part of URLs, so it cannot be hidden or write_only."
         )

@@ -461,3 +461,118 @@ def test_last_configuration_counts(mongomock_database):
         assert client.get("/auth_hive_note").status == 200
         assert client.post("/auth_hive_note", json={}).status == 401
         assert sign_in(client)["Cookie"].startswith("__Host-other=")
+
+
+# Forms and the token against forged requests
+
+
+def test_a_form_brings_the_token_against_forged_requests_in_a_field(mongomock_database):
+    routes = [*AuthHive.routes_for([Credulous()]), *ModelHive.routes_for(AuthHiveNote)]
+    made = Application(routes, default_handler_class=NotFoundHandler, xsrf_cookies=True)
+    AuthHive.configure(made, secret_key=KEY)
+    with serve(made) as client:
+        token = client.get("/auth/me/").headers["Set-Cookie"].partition(";")[0].partition("=")[2]
+        headers = {"Cookie": f"_xsrf={token}", "Origin": f"http://127.0.0.1:{client.port}"}
+        assert client.post("/auth/signin/", form={"id": "ann"}, headers=headers).status == 403
+        wrong = client.post("/auth/signin/", form={"id": "ann", "_xsrf": "2|x"}, headers=headers)
+        assert wrong.status == 403
+        signed_in = client.post("/auth/signin/?next=/x", form={"id": "ann", "_xsrf": token}, headers=headers)
+        assert (signed_in.status, signed_in.headers["Location"]) == (303, "/x")
+        headers["Cookie"] += "; " + signed_in.headers["Set-Cookie"].partition(";")[0]
+        assert client.post("/auth_hive_note", form={"text": "a"}, headers=headers).status == 403
+        made = client.post("/auth_hive_note", form={"text": "a", "_xsrf": token}, headers=headers)
+        assert (made.status, made.json["text"]) == (201, "a")
+        assert client.post("/auth/signout/", headers=headers, form={"_xsrf": token}).status == 200
+    assert AuthHiveNote.objects.count() == 1
+
+
+# Once for each request
+
+
+@authenticated
+class Twice(RequestHandler):
+    @authenticated
+    async def post(self):
+        self.write({"user": await AuthHive.user_of(self)})
+
+
+class Heir(Whole):
+    """Prepares by itself what a decorated class prepares."""
+
+    def prepare(self):
+        self.prepared = True
+
+
+def test_a_request_is_counted_once_however_often_it_is_asked_who_asks(mongomock_database):
+    made = Application([*AuthHive.routes_for([Credulous()]), ("/twice", Twice), ("/heir", Heir)])
+    AuthHive.configure(made, secret_key=KEY, write_rate="2/hour")
+    with serve(made) as client:
+        bearer = {"Authorization": "Bearer bob"}
+        statuses = [client.post("/twice", headers=bearer).status for _ in range(3)]
+        assert statuses == [200, 200, 429]
+
+
+def test_a_subclass_that_prepares_by_itself_needs_a_session_too(mongomock_database):
+    made = Application([*AuthHive.routes_for([Credulous()]), ("/heir", Heir)])
+    AuthHive.configure(made, secret_key=KEY)
+    with serve(made) as client:
+        assert client.get("/heir").status == 401
+        assert client.get("/heir", headers={"Authorization": "Bearer bob"}).status == 200
+
+
+def test_bearer_tokens_that_do_not_hold_are_limited_and_others_are_not(mongomock_database):
+    made = Application(AuthHive.routes_for([Credulous()]))
+    AuthHive.configure(made, secret_key=KEY, signin_rate="2/hour")
+    with serve(made) as client:
+        statuses = [
+            client.get("/auth/me/", headers={"Authorization": f"Bearer {token}"}).status
+            for token in ("bad", "a", "b", "c", "bad", "bad", "d")
+        ]
+    assert statuses == [401, 200, 200, 200, 401, 429, 200]
+
+
+def test_sign_ins_that_are_begun_do_not_fill_the_header(mongomock_database):
+    made = Application(AuthHive.routes_for([Elsewhere()]))
+    AuthHive.configure(made, secret_key=KEY)
+    kept = {}
+    with serve(made) as client:
+        for _ in range(30):
+            cookie = "; ".join(f"{name}={value}" for name, value in kept.items())
+            reply = client.get("/auth/signin/elsewhere/?next=/" + "x" * 900, headers={"Cookie": cookie})
+            assert reply.status == 302
+            for line in reply.headers.get_all("Set-Cookie"):
+                name, _, value = line.partition(";")[0].partition("=")
+                kept.pop(name, None)
+                if value.strip('"'):
+                    kept[name] = value
+            assert len(cookie) < 14_000
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("expiration", "20"), ("expiration", None), ("expiration", 1.5), ("expiration", 10**9),
+        ("cookie_name", None), ("origin", 5), ("origin", "https://a:99999"), ("signin_rate", "often"),
+        ("signin_rate", "0/minute"), ("write_rate", 5), ("rates_in", "redis"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_argument_that_cannot_be_is_named(option, value):
+    with pytest.raises(ValueError, match=option.split("_")[0]):
+        AuthHive.configure(Application(), secret_key=KEY, **{option: value})
+
+
+def test_configure_takes_an_application_and_routes_for_a_list():
+    with pytest.raises(TypeError, match="configure takes"):
+        AuthHive.configure([], secret_key=KEY)
+    with pytest.raises(TypeError, match="takes a list of providers"):
+        AuthHive.routes_for(Credulous())
+
+
+def test_a_provider_whose_method_is_not_async_is_refused():
+    class Sync(Provider):
+        def authenticate(self, credentials, handler):
+            return credentials
+
+    with pytest.raises(TypeError, match="must be `async def`"):
+        AuthHive.routes_for([Sync()])

@@ -32,8 +32,8 @@ ORDER = [
         "places.place",
         "places.__init__",
     ),
-    *("decoding", "protection", "resource", "schema"),
-    *("payload", "query", "serializers", "encoding"),
+    *("decoding", "protection", "resource"),
+    *("payload", "query", "serializers", "encoding", "schema"),
     *("storage", "refusals", "changes"),
     *(
         "authentication",

@@ -513,3 +513,20 @@ def test_each_bearer_finds_the_provider_that_has_issued_it(hostile, mongomock_da
             assert with_bearer(client, hostile.token(iss=other.url)).status == 401
             mixed = Browser(client).post("/auth/signin/", json={"provider": "one", "id_token": other.token()})
             assert mixed.status == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "claims"),
+    [
+        ({"typ": "logout+jwt"}, {}),
+        ({}, {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
+        ({"typ": "refresh"}, {}),
+        ({}, {"cnf": {"jkt": "x"}}),
+        ({}, {"azp": "another"}),
+        ({}, {"aud": [CLIENT_ID, "another"]}),
+    ],
+    ids=["logout", "event", "refresh", "bound to a key", "of another client", "for others too"],
+)
+def test_a_token_of_another_kind_is_no_bearer(hostile, api, header, claims, caplog):
+    assert with_bearer(api, hostile.token(header=header, **claims)).status == 401
+    assert "does not hold" in caplog.text
