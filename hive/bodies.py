@@ -48,13 +48,19 @@ class BodyHandler(ProblemHandler):
 
     async def start(self) -> None:
         if self._is_unchecked:
-            texts = parse_qs(self._body.decode("utf-8", "replace"), max_num_fields=payload.MOST_FORM_FIELDS)
-            self.request.arguments["_xsrf"] = [text.encode() for text in texts.get("_xsrf", [])]
+            self.request.arguments["_xsrf"] = [text.encode() for text in self._tokens()]
             super().check_xsrf_cookie()
         await super().start()
 
     def _is_form(self) -> bool:
         return bool(self.request.headers.get("Content-Type", "").lower().startswith(payload.FORM))
+
+    def _tokens(self) -> list[str]:
+        try:
+            texts = parse_qs(self._body.decode("utf-8", "replace"), max_num_fields=payload.MOST_FORM_FIELDS)
+        except ValueError:  # too many fields, of which more is said where the form is read
+            return []
+        return texts.get("_xsrf", [])
 
     def data_received(self, chunk: bytes) -> None:
         if len(self._body) <= self.body_limit:
