@@ -461,7 +461,7 @@ ERRORS = {
     "problem": (lambda: Refusal("Pay for this."), 402, "Pay for this."),
     "not found": (NotFound, 404, "There is nothing at this address."),
     "conflict": (lambda: Conflict("Busy."), 409, "Busy."),
-    "http error": (lambda: HTTPError(418, SECRET), 418, "I'm a Teapot"),
+    "http error": (lambda: HTTPError(410, SECRET), 410, "Gone"),
     "reason": (lambda: HTTPError(451, reason="The court"), 451, "The court"),
     "value error": (lambda: ValueError(SECRET), 500, None),
     "key error": (lambda: KeyError(SECRET), 500, None),
