@@ -1,5 +1,6 @@
 """Who asks: the session of a request, what an application demands of it, and how one begins and ends."""
 
+import logging
 import re
 import time
 from collections import defaultdict
@@ -17,6 +18,8 @@ from hive.providers import authorize, providers_of
 from hive.rates import Rates, client_of, storage_of
 from hive.revocations import Revocations
 from hive.sessions import Keys, Lifetime, Secret, Session
+
+logger = logging.getLogger("hive")
 
 SETTING = "hive_authentication"
 UNCONFIGURED = "Nobody can sign in before AuthHive.configure(application, secret_key=...)."
@@ -199,13 +202,10 @@ def authentication_of(application: Any) -> Authentication | None:
 
 
 def authentication_for(application: Any) -> Authentication | None:
-    """What protects the models of an application; None if nobody signs in to it.
-
-    Raises `RuntimeError` where there are routes of sign-in, but it was forgotten to configure them.
-    """
+    """What protects the models of an application, or None; the log tells once if that seems forgotten."""
     if SETTING not in application.settings:
         if providers_of(application):
-            raise RuntimeError(UNCONFIGURED)
+            logger.warning("Models are served to everybody beside routes of sign-in. %s", UNCONFIGURED)
         application.settings[SETTING] = None
     return authentication_of(application)
 
