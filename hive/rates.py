@@ -3,6 +3,7 @@
 import hashlib
 import math
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import limits
 from limits.storage import MemoryStorage, MongoDBStorage
 from mongoengine import get_connection, get_db
+from pymongo.errors import DuplicateKeyError
 
 from hive.errors import TooManyRequests
 
@@ -44,15 +46,23 @@ class SharedStorage(MongoDBStorage):
     _indexed: Any = None
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """As the library does, but with the time of this process: SecantusDB 0.7 does not know ``$$NOW``."""
+        """As the library does, but by the time of this process: SecantusDB 0.7 does not know ``$$NOW``."""
         now = datetime.now(UTC)
-        is_over = {"$lt": [{"$ifNull": ["$expireAt", datetime.fromtimestamp(0, UTC)]}, now]}
+        is_over = {"$lt": ["$expireAt", now]}
         counted = {
             "count": {"$cond": [is_over, amount, {"$add": ["$count", amount]}]},
             "expireAt": {"$cond": [is_over, now + timedelta(seconds=expiry), "$expireAt"]},
         }
-        how = {"upsert": True, "return_document": True}
-        return int(self.counters.find_one_and_update({"_id": key}, [{"$set": counted}], **how)["count"])
+        while True:
+            found = self.counters.find_one_and_update({"_id": key}, [{"$set": counted}], return_document=True)
+            if found is not None:
+                return int(found["count"])
+            with suppress(
+                DuplicateKeyError
+            ):  # an upsert would do, but not for SecantusDB, when many come first
+                self.counters.insert_one(
+                    {"_id": key, "count": 0, "expireAt": now + timedelta(seconds=expiry)}
+                )
 
     def __del__(self) -> None:
         """Leave mongoengine's connection open."""

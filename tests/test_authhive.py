@@ -577,3 +577,37 @@ def test_a_provider_whose_method_is_not_async_is_refused():
 
     with pytest.raises(TypeError, match="must be `async def`"):
         AuthHive.routes_for([Sync()])
+
+
+def test_who_is_sent_to_sign_in_from_a_long_address_comes_back_to_the_root(mongomock_database):
+    made = Application([("/note", Methods), *AuthHive.routes_for([Elsewhere()])], login_url="/login?lang=en")
+    AuthHive.configure(made, secret_key=KEY)
+    with serve(made) as client:
+        short, long = (client.get(f"/note?x={'y' * length}").headers["Location"] for length in (10, 2000))
+    assert short == "/login?lang=en&next=%2Fnote%3Fx%3Dyyyyyyyyyy"
+    assert long == "/login?lang=en&next=%2F"
+
+
+def test_a_form_of_too_many_fields_has_no_token(mongomock_database):
+    made = Application(AuthHive.routes_for([Credulous()]), xsrf_cookies=True)
+    AuthHive.configure(made, secret_key=KEY)
+    with serve(made) as client:
+        form = {f"field{number}": "" for number in range(1001)}
+        assert client.post("/auth/signin/", form=form).status == 403
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("client_id", ""),
+        ("client_id", 5),
+        ("audience", ["a", "b"]),
+        ("scope", "email"),
+        ("scope", ["openid"]),
+    ],
+    ids=str,
+)
+def test_an_argument_that_no_provider_has_is_named(option, value):
+    arguments = {"issuer": "https://id.example.org", "client_id": "x"} | {option: value}
+    with pytest.raises(ValueError, match=option):
+        OpenIDProvider(**arguments)

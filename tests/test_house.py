@@ -105,7 +105,7 @@ def test_there_is_no_room_for_what_belongs_nowhere():
 
 
 def test_only_storage_and_its_like_know_the_driver():
-    allowed = {"storage", "refusals", "pool", "changes", "embedded", "revocations"}
+    allowed = {"storage", "refusals", "pool", "changes", "embedded", "revocations", "rates"}
     clients = {
         name
         for name, tree in MODULES.items()
