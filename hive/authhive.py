@@ -15,13 +15,14 @@ from hive import errors
 from hive.auth.provider import NAME, Provider
 from hive.authentication import SETTING, Authentication, authentication_in
 from hive.errors import BadRequest, Problem, Unauthorized
+from hive.flows import CallbackHandler, StartHandler
 from hive.origins import has_bearer, own_path
 from hive.providers import Providers, providers_of
 from hive.resource import ACTIONS, Resource, path_of, prefix_of, routed
 from hive.routing import pattern_of
 from hive.serving import ProblemHandler
 from hive.sessions import Secret
-from hive.signin import CallbackHandler, MeHandler, SignInHandler, SignOutHandler, StartHandler
+from hive.signin import MeHandler, SignInHandler, SignOutHandler
 
 logger = logging.getLogger("hive")
 

@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from hive.errors import TooManyRequests
 
-COUNTERS, WINDOWS = "hive_rates", "hive_rate_windows"
+COUNTERS = "hive_rates"
 PREFIX_OF_ONE_CLIENT = 64
 """Bits of an IPv6 address that tell one client from another: who has one address has all with these."""
 
@@ -25,7 +25,7 @@ class SharedStorage(MongoDBStorage):
 
     def __init__(self, db_alias: str) -> None:
         self._db_alias = db_alias
-        super().__init__("mongodb://", counter_collection_name=COUNTERS, window_collection_name=WINDOWS)
+        super().__init__("mongodb://", counter_collection_name=COUNTERS)
 
     @property
     def storage(self) -> Any:
@@ -48,21 +48,18 @@ class SharedStorage(MongoDBStorage):
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """As the library does, but by the time of this process: SecantusDB 0.7 does not know ``$$NOW``."""
         now = datetime.now(UTC)
-        is_over = {"$lt": ["$expireAt", now]}
+        end, is_over = now + timedelta(seconds=expiry), {"$lt": ["$expireAt", now]}
         counted = {
             "count": {"$cond": [is_over, amount, {"$add": ["$count", amount]}]},
-            "expireAt": {"$cond": [is_over, now + timedelta(seconds=expiry), "$expireAt"]},
+            "expireAt": {"$cond": [is_over, end, "$expireAt"]},
         }
         while True:
             found = self.counters.find_one_and_update({"_id": key}, [{"$set": counted}], return_document=True)
             if found is not None:
                 return int(found["count"])
-            with suppress(
-                DuplicateKeyError
-            ):  # an upsert would do, but not for SecantusDB, when many come first
-                self.counters.insert_one(
-                    {"_id": key, "count": 0, "expireAt": now + timedelta(seconds=expiry)}
-                )
+            # An upsert would do; but where many come first at once, SecantusDB does not tell all of them.
+            with suppress(DuplicateKeyError):
+                self.counters.insert_one({"_id": key, "count": 0, "expireAt": end})
 
     def __del__(self) -> None:
         """Leave mongoengine's connection open."""

@@ -1,8 +1,6 @@
-"""The handlers of sign-in, sign-out and ``/auth/me/``."""
+"""The handlers of sign-in with credentials, sign-out and ``/auth/me/``."""
 
 import hashlib
-import logging
-import re
 import time
 import unicodedata
 from collections.abc import Mapping
@@ -13,7 +11,7 @@ from tornado.web import Finish
 
 from hive import payload, pool, query, signals
 from hive.auth.provider import Provider, Redirecting
-from hive.auth.tokens import LEEWAY, is_same
+from hive.auth.tokens import LEEWAY
 from hive.authentication import Authentication, authentication_in
 from hive.bodies import BodyHandler
 from hive.errors import Invalid, NotFound, Unauthorized
@@ -22,16 +20,9 @@ from hive.plain import dumps
 from hive.providers import Providers
 from hive.rates import client_of
 
-logger = logging.getLogger("hive")
-
-ERROR = re.compile(r"[a-z_]{1,60}")
-"""What a provider may say is wrong (RFC 6749, 4.1.2.1)."""
 NONCE = "nonce"
-FLOW = "flow"
 SECONDS_TO_SIGN_IN = 600
-MOST_SIDE_BY_SIDE = 5
 MOST_BYTES = 2**16
-NOT_BEGUN = "The sign-in was not begun in this browser, or it took too long, or it has ended before."
 
 
 class AuthHandler(BodyHandler):
@@ -193,98 +184,6 @@ class SignInHandler(AuthHandler):
         return await pool.call(lambda: self.authentication.revocations.add(name, until + LEEWAY))
 
 
-class FlowHandler(AuthHandler):
-    """What the two ends of a sign-in by redirect have in common."""
-
-    def redirect_uri(self, provider: Provider) -> str:
-        """Where the provider sends the browser back to; to be registered there."""
-        return f"{self.authentication.origin_of(self)}{self.prefix}/auth/callback/{provider.name}/"
-
-    def _request_summary(self) -> str:
-        """For the log: without the query, which has the code of the provider."""
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
-
-
-class StartHandler(FlowHandler):
-    """``/auth/signin/NAME/``: off to the provider; ``?next=/path`` is where the browser is in the end."""
-
-    async def get(self, name: str) -> None:
-        await self.start()
-        provider = self.provider(name, Redirecting)
-        target = self.target() or "/"
-        state, nonce, verifier = token_urlsafe(24), token_urlsafe(24), token_urlsafe(48)
-        url = await provider.authorization_url(self.redirect_uri(provider), state, nonce, verifier)
-        flow = {
-            "uri": self.redirect_uri(provider),
-            "state": state,
-            "nonce": nonce,
-            "verifier": verifier,
-            "next": target,
-        }
-        value = self.authentication.keys.sign(FLOW, flow | {"exp": soon()})
-        self._forget_others()
-        self.authentication.set_cookie(self, suffix_of(state), value, SECONDS_TO_SIGN_IN)
-        self.redirect(url)
-
-    def _forget_others(self) -> None:
-        """Let not so many sign-ins be begun side by side that their cookies fill the header of a request."""
-        own = self.authentication.cookie(self)
-        begun = [name.removeprefix(own) for name in self.cookies if name.startswith(own + "_")]
-        for suffix in begun if len(begun) > MOST_SIDE_BY_SIDE else ():
-            self.authentication.set_cookie(self, suffix, "", 0)
-
-
-class CallbackHandler(FlowHandler):
-    """``/auth/callback/NAME/``: back from the provider, with a code that is worth a session."""
-
-    async def get(self, name: str) -> None:
-        await self.start()
-        provider = self.provider(name, Redirecting)
-        answer = {
-            key: values[0].decode(errors="replace")
-            for key, values in self.request.query_arguments.items()
-            if len(values) == 1
-        }
-        flow = await self._flow(provider, answer.get("state", ""))
-        await self.count_client()
-        if "error" in answer:
-            said = (
-                answer["error"] if ERROR.fullmatch(answer["error"]) else "something else than an error code"
-            )
-            logger.warning("The provider %s has not signed in a user: %s", provider.name, said)
-            await self.fail(provider, "The provider has not signed you in.")
-        user_data = await provider.redeem(
-            answer, self.redirect_uri(provider), flow["nonce"], flow["verifier"]
-        )
-        if user_data is None:
-            await self.fail(provider, "The answer of the provider does not hold.")
-        await self.count_user(provider, user_data.get("id"))
-        await self.authentication.begin(self, provider, user_data)
-        if not self._finished:
-            self.redirect(flow["next"])
-
-    async def _flow(self, provider: Provider, state: str) -> dict[str, Any]:
-        """What this browser was sent off with; it comes back once."""
-        authentication, suffix = self.authentication, suffix_of(state)
-        flow = authentication.keys.read(FLOW, authentication.get_cookie(self, suffix))
-        if flow is None or not is_same(flow["state"], state) or flow["uri"] != self.redirect_uri(provider):
-            await self.fail(provider, NOT_BEGUN)
-        authentication.set_cookie(self, suffix, "", 0)
-        if not await pool.call(lambda: authentication.revocations.add(f"state {state}", flow["exp"])):
-            await self.fail(provider, NOT_BEGUN)
-        return flow
-
-
-def soon() -> int:
-    """When a sign-in that is begun now must have ended, in seconds since the epoch."""
-    return int(time.time()) + SECONDS_TO_SIGN_IN
-
-
-def suffix_of(state: str) -> str:
-    """What tells the cookies apart of sign-ins that were begun side by side."""
-    return "_" + state[:8]
-
-
 class SignOutHandler(AuthHandler):
     """``/auth/signout/``: the session ends, everywhere; ``?next=/path`` is where the browser goes then."""
 
@@ -293,3 +192,8 @@ class SignOutHandler(AuthHandler):
         target = self.target()
         await self.authentication.end(self, await self.authentication.identify(self))
         self.end_at(target, {"authenticated": False})
+
+
+def soon() -> int:
+    """When a sign-in that is begun now must have ended, in seconds since the epoch."""
+    return int(time.time()) + SECONDS_TO_SIGN_IN

@@ -22,7 +22,7 @@ MODULES = {
     for path in sorted(HIVE.rglob("*.py"))
 }
 ORDER = [
-    *("__init__", "testing", "plugins", "server", "authhive", "signin", "routing"),
+    *("__init__", "testing", "plugins", "server", "authhive", "flows", "signin", "routing"),
     *("handlers", "exchange", "bodies", "serving", "paths"),
     *(
         "places.reference",
