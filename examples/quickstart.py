@@ -1,12 +1,10 @@
 """A model, a receiver, a route and a request: python examples/quickstart.py"""
 
-import asyncio
-
 import tornado.web
 from mongoengine import Document, StringField, connect
 from tornado.httpclient import AsyncHTTPClient
 
-from hive import ModelHive
+from hive import ModelHive, run
 from hive.embedded import mongodb
 from hive.signals import post_create_instance
 
@@ -33,4 +31,4 @@ async def main():
 if __name__ == "__main__":
     # Nothing is kept, unless MONGODB_URI names another MongoDB.
     with mongodb(directory=None) as uri, connect("quickstart", host=uri):
-        asyncio.run(main())
+        run(main())

@@ -9,7 +9,7 @@ from hive.current import context
 from hive.errors import Problem
 from hive.handlers import ModelHandler
 from hive.routing import ModelHive, flatten
-from hive.server import HTTPServer
+from hive.server import HTTPServer, run
 from hive.serving import NotFoundHandler
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "flatten",
     "permissions",
     "plugins",
+    "run",
     "signals",
 ]

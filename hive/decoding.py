@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace as changed
 from typing import Any
 
-from hive import protection, storage
+from hive import protection
 from hive.resource import Keys, Resource
+from hive.rows import Rows, hydrate, rows_of
 
 
 @dataclass
@@ -35,13 +36,33 @@ class Decoding:
         for query in keys.queries(text_of(name)):
             if (model, query.get("_id")) in self._known:
                 return query["_id"]
-            found = (
-                storage.first(rows, query) if self._conceals(model) else storage.first(rows.only("pk"), query)
-            )
-            if found is not None and not self._is_concealed(model, found):
-                self._known.add((model, found["_id"]))
-                return found["_id"]
+            key = self._key(model, rows, query)
+            if key is not None:
+                self._known.add((model, key))
+                return key
         raise ValueError(f"names no {model.__name__} that there is")
+
+    def sought(self, model: Any, name: str) -> Any:
+        """The primary key that a filter means by a name: None where that may be, but there is none.
+
+        Only names by lookup field need a query. Raises `ValueError` for what cannot be a name.
+        """
+        keys, _ = self._keys_and_rows(model)
+        queries = list(keys.queries(name))
+        if not queries:
+            raise ValueError(f"must be the ID of a {model.__name__}")
+        if keys.lookup is None:
+            return queries[0]["_id"]
+        try:
+            return self.find(model, name)
+        except ValueError:
+            return None
+
+    def _key(self, model: Any, rows: Rows, query: dict[str, Any]) -> Any:
+        if not self._conceals(model):
+            return next(iter(rows.keys(query)), None)
+        found = rows.first(query)
+        return None if found is None or self._is_concealed(model, found) else found["_id"]
 
     def prefetch(self, model: Any, names: Iterable[Any]) -> None:
         """Find many documents by primary key in one query, for `find` to know."""
@@ -49,15 +70,15 @@ class Decoding:
             return  # each is looked at for itself
         keys, rows = self._keys_and_rows(model)
         queries = [next(keys.queries(str(name)), {}) for name in names if isinstance(name, str | int)]
-        found = storage.keys_among(rows, [query["_id"] for query in queries if "_id" in query])
+        found = rows.keys({"_id": {"$in": [query["_id"] for query in queries if "_id" in query]}})
         self._known |= {(model, key) for key in found}
 
     def fetch(self, model: Any, name: Any) -> Any:
         """The document itself."""
-        raw = storage.first(model.objects, {"_id": self.find(model, name)})
+        raw = rows_of(model).first({"_id": self.find(model, name)})
         if raw is None:
             raise ValueError(f"names no {model.__name__} that there is")
-        return storage.hydrate(model, raw)
+        return hydrate(model, raw)
 
     def _conceals(self, model: Any) -> bool:
         """Whether there may be documents of which this client must not know."""
@@ -66,9 +87,7 @@ class Decoding:
 
     def _is_concealed(self, model: Any, raw: Any) -> bool:
         resource = self.resource_of(model) if self._conceals(model) else None
-        return resource is not None and protection.is_concealed(
-            self.handler, resource, storage.hydrate(model, raw)
-        )
+        return resource is not None and protection.is_concealed(self.handler, resource, hydrate(model, raw))
 
     def routed(self, model: Any, declared: bool) -> Any:
         """`model`, if clients may name its documents: the field declares it, or the application serves it."""
@@ -76,16 +95,14 @@ class Decoding:
             raise ValueError(f"knows no class {model._class_name!r}")
         return model
 
-    def _keys_and_rows(self, model: Any) -> tuple[Keys, Any]:
+    def _keys_and_rows(self, model: Any) -> tuple[Keys, Rows]:
         if model._meta.get("abstract"):
             raise ValueError("cannot be set, for its model is abstract")
         resource = self.resource_of(model)
         if resource is None:
-            return Keys(model), model.objects
-        queryset = storage.rows(resource, self.handler)
-        if resource.model is not model:
-            queryset = queryset.filter(_cls__in=model._subclasses)
-        return resource.keys, queryset
+            return Keys(model), rows_of(model)
+        rows = resource.rows(self.handler)
+        return resource.keys, rows if resource.model is model else rows.of_class(model)
 
 
 def text_of(name: Any) -> str:

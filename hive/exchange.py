@@ -24,6 +24,12 @@ from hive.signals import Signal
 logger = logging.getLogger("hive")
 
 
+class Chunk(NamedTuple):
+    """A piece of an answer that goes out before the next is made."""
+
+    data: bytes
+
+
 class Emission(NamedTuple):
     """A signal on its way to those who hear it; `instance` is the document that it is about."""
 
@@ -33,7 +39,7 @@ class Emission(NamedTuple):
     instance: Any
 
 
-Story = Generator[Emission, None, None]
+Story = Generator[Emission | Chunk, None, None]
 X = TypeVar("X", bound="Exchange")
 
 
@@ -102,15 +108,30 @@ class Exchange(BodyHandler):
                     raise
                 logger.exception("The receivers of %s were not all called", signal.name)
 
-    async def deliver(self, emission: Emission) -> None:
-        """Call the receivers, on the event loop. What a pre receiver raises ends the request, or answers."""
-        signal, sender, arguments, self.instance = emission
+    async def deliver(self, told: Emission | Chunk) -> bool:
+        """Call the receivers, on the event loop. What a pre receiver raises ends the request, or answers.
+
+        Or send a piece of the answer, after which the time of the story begins anew: it is the client's.
+        """
+        if isinstance(told, Chunk):
+            self.write(told.data)
+            await self.flush()
+            return True
+        signal, sender, arguments, self.instance = told
         if may_refuse(signal):
             await signal.send_async(sender, handler=self, **arguments)
             if self._finished:
                 raise Finish
         else:
             await self.tell(signal, sender, **arguments)
+        return False
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer an error; where the answer has begun, break off, so that nobody takes it for whole."""
+        if self._headers_written and not self._finished:
+            self.detach().close()
+        else:
+            super().send_error(status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:  # where Tornado itself refuses a method that it does not know

@@ -10,15 +10,16 @@ from typing import Any
 
 from hive import payload, protection, query, signals, storage
 from hive.errors import Forbidden, Invalid
-from hive.exchange import Exchange, Story, story
+from hive.exchange import Story, story
 from hive.places.embedded import Embedded
-from hive.places.place import Holder, Place
+from hive.places.place import Holder, Item, Place
 from hive.places.reference import Reference
 from hive.places.stored import Collection
+from hive.reading import Reader
 from hive.storage import Stored
 
 
-class ModelHandler(Exchange):
+class ModelHandler(Reader):
     """Serves the URLs of one resource."""
 
     @story
@@ -32,28 +33,32 @@ class ModelHandler(Exchange):
     head = get
 
     def _get_list(self, place: Any) -> Story:
-        page = query.page(self.request)
+        listing = self.listing(place)
         yield from self.emit(signals.pre_get_list, place.sender, arguments=place.arguments)
-        items = place.page(page.skip, page.size + 1)
-        more, items = len(items) > page.size, self.readable(items[: page.size])
-        self.set_header("Link", page.links(self.request.path, more))
-        self.reply(200, [item.encode(item.raw) for item in items])
+        items: list[Item] = []
+        if listing.window.all:
+            yield from self.stream(place, listing)
+        else:
+            page = place.page(listing)
+            items = self.readable(page.items)
+            self.describe(listing, page)
+            self.show(lambda: self.shown(items, listing.shape), "Prefer")
         if signals.post_get_list.has_receivers_for(place.sender):
             instances = [item.hydrate(item.raw) for item in items]
             yield from self.emit(signals.post_get_list, place.sender, items=instances)
 
     def _get_instance(self, place: Any) -> Story:
-        query.parameters(self.request)
-        yield from self.emit(signals.pre_get_instance, place.sender, arguments=place.arguments)
         target: Holder = place.target
-        self.reply(200, target.encode(target.raw))
+        shape = self.shape(target)
+        yield from self.emit(signals.pre_get_instance, place.sender, arguments=place.arguments)
+        self.show(lambda: self.shown([target.item], shape)[0])
         model = target.class_of(target.raw)
         if signals.post_get_instance.has_receivers_for(model):
             yield from self.emit(signals.post_get_instance, model, instance=target.hydrate(target.raw))
 
     @story
     def post(self) -> Story:
-        query.parameters(self.request)
+        query.nothing(self.request)
         place = self.place()
         body = self.body(place.form)
         if isinstance(place, Collection):
@@ -133,7 +138,7 @@ class ModelHandler(Exchange):
         yield from self._update(patch=True)
 
     def _update(self, *, patch: bool = False, replace: bool = False) -> Story:
-        query.parameters(self.request)
+        query.nothing(self.request)
         place: Any = self.place()
         target: Holder = place.target
         current, stored = target.current, target.stored
@@ -157,7 +162,7 @@ class ModelHandler(Exchange):
 
     @story
     def delete(self) -> Story:
-        query.parameters(self.request)
+        query.nothing(self.request)
         place: Any = self.place()
         if isinstance(place, Reference):
             yield from self._unlink(place)

@@ -21,7 +21,7 @@ ORIGIN = re.compile(
 PORTS = {"http": "80", "https": "443"}
 """Those that browsers leave out."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-EXPOSED = "Link, Location, Retry-After, X-Created-Id, X-Request-ID"
+EXPOSED = "Link, Location, Preference-Applied, Retry-After, X-Created-Id, X-Request-ID, X-Total-Count"
 LONGEST_PATH = 1000
 SECONDS_OF_PREFLIGHT = "600"
 

@@ -11,9 +11,12 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any, NoReturn, TypeVar
 
 import pymongo
@@ -26,6 +29,7 @@ from hive.receivers import is_cancelled
 logger = logging.getLogger("hive")
 T = TypeVar("T")
 E = TypeVar("E")
+Job = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]
 
 DEADLINE = 3.5
 """Seconds that one story may spend in the pool: its waits for a thread count, its receivers do not. After it,
@@ -46,14 +50,51 @@ def interrupted(error: BaseException) -> Interrupted:
 
 
 class Pool:
-    """As many threads as pymongo keeps connections. After a fork the child has threads of its own."""
+    """As many threads as pymongo keeps connections, made as they are needed.
+
+    After a fork the child has threads of its own. Fed by a `queue.SimpleQueue`, a thread costs less than one
+    of a `concurrent.futures.ThreadPoolExecutor`.
+    """
 
     def __init__(self) -> None:
         self.renew()
         os.register_at_fork(after_in_child=self.renew)
 
     def renew(self) -> None:
-        self.threads = ThreadPoolExecutor(MAX_POOL_SIZE, "hive")
+        self.jobs: SimpleQueue[Job] = SimpleQueue()
+        self.lock = Lock()
+        self.threads = self.busy = 0
+
+    def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Call the function in a thread; to be awaited on the event loop where this is called."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        with self.lock:
+            self.busy += 1
+            grows = self.threads < min(self.busy, MAX_POOL_SIZE)
+            self.threads += grows
+        if grows:
+            Thread(target=self._work, name=f"hive-{self.threads}", daemon=True).start()
+        self.jobs.put((loop, future, function))
+        return future
+
+    def _work(self) -> NoReturn:
+        while True:
+            loop, future, function = self.jobs.get()
+            try:
+                outcome = future.set_result, function()
+            except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
+                outcome = future.set_exception, error
+            with self.lock:
+                self.busy -= 1
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                loop.call_soon_threadsafe(settle, future, *outcome)
+            del loop, future, function, outcome  # or they would live until the next job
+
+
+def settle(future: asyncio.Future[Any], tell: Callable[[Any], None], outcome: Any) -> None:
+    if not future.done():  # a cancelled one is
+        tell(outcome)
 
 
 _pool = Pool()
@@ -61,8 +102,10 @@ _loop: ContextVar[asyncio.AbstractEventLoop] = ContextVar("hive.pool.loop")
 _end: ContextVar[float] = ContextVar("hive.pool.end")
 
 
-async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any, Any, None]]) -> T:
+async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any, Any, bool]]) -> T:
     """Run `story` in the pool. What it yields is delivered on the event loop before it goes on.
+
+    Where `deliver` gives True, the time that the story may spend begins anew.
 
     An exception of `deliver` is raised in the story, at its ``yield``, and out of here as it is. The story
     and its deliveries share one context (`contextvars`), which starts as a copy of the caller's.
@@ -75,9 +118,9 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any
     left = DEADLINE
     while True:
         start = time.monotonic()
-        turn = partial(_turn, step, start + left)
+        turn = partial(context.run, _turn, step, start + left)
         try:
-            ended, outcome = await loop.run_in_executor(_pool.threads, context.run, turn)
+            ended, outcome = await _pool.submit(turn)
         except PyMongoError as error:
             if error is refusal:
                 raise
@@ -86,7 +129,8 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any
             return outcome  # type: ignore[no-any-return]
         left -= time.monotonic() - start
         try:
-            await loop.create_task(deliver(outcome), context=context)
+            if await loop.create_task(deliver(outcome), context=context):
+                left = DEADLINE
             step = partial(next, story)
         except Exception as error:  # noqa: BLE001 - it goes on in the story
             refusal = error
@@ -107,8 +151,9 @@ async def call(function: Callable[[], T]) -> T:
     return await run(story(), nothing)
 
 
-async def nothing(_: None) -> None:
+async def nothing(_: None) -> bool:
     """For stories that yield nothing."""
+    return False
 
 
 def settled(value: T | Awaitable[T]) -> T:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from copy import copy
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -10,10 +11,12 @@ import mongoengine as me
 
 from hive.errors import own_fault
 from hive.fields import EMBEDDED, codec
+from hive.names import every, is_allowed
 from hive.permissions import Permission, checked as checked_permission, conceals, fields_named_in
 from hive.plain import dumps, plain
 from hive.pool import settled
 from hive.routers import arguments_in
+from hive.rows import Rows, rows_of
 from hive.schema import (
     Visibility,
     check_files,
@@ -54,6 +57,10 @@ class Resource:
         scope: Scope | None = None,
         allow: Mapping[str, Permission] | None = None,
         put: str = "merge",
+        filterable: Iterable[str] | None = None,
+        require_index: bool = False,
+        stream: bool = False,
+        cache_control: str | None = None,
     ) -> None:
         check_model(model)
         self.model = model
@@ -65,6 +72,10 @@ class Resource:
         self.scope = scope
         self.replaces = {"merge": False, "replace": True}[checked(put, "put", ("merge", "replace"))]
         self.allow = checked_permissions(model, allow or {})
+        self.filterable = None if filterable is None else checked_names(model, "filterable", filterable)
+        self.require_index = require_index
+        self.stream = stream
+        self.cache_control = checked_header(cache_control, "cache_control")
         check_files(model)
         given = {"hidden": hidden, "read_only": read_only, "write_only": write_only}
         self._names = {
@@ -112,6 +123,19 @@ class Resource:
     def _serializer(self, visibility: Visibility) -> Serializer:
         check_visibility(self.model, visibility)
         return Serializer(self.model, visibility)
+
+    def rows(self, handler: Any) -> Rows:
+        """The documents that exist for this request; runs in the pool."""
+        scope = self.scope
+        return rows_of(self.model, None if scope is None else lambda queryset: scope(queryset, handler))
+
+    @cached_property
+    def has_text(self) -> bool:
+        """Whether the model has a text index, of fields that clients may filter by."""
+        specs = [spec["fields"] for spec in self.model._meta["index_specs"]]
+        text = [name for fields in specs for name, kind in fields if kind == "text"]
+        known = {named.key for named in every(self.serializer, ()) if is_allowed(named, self.filterable)}
+        return bool(text) and set(text) <= known
 
     def knows(self, field: str) -> bool:
         """Whether clients know of a field, by dotted name; indexes in lists do not count."""
@@ -186,6 +210,12 @@ def check_model(model: Any) -> None:
 def checked(value: str, option: str, values: tuple[str, ...]) -> str:
     if value not in values:
         raise ValueError(f"{option}={value!r} is not known: pass one of {', '.join(values)}.")
+    return value
+
+
+def checked_header(value: str | None, option: str) -> str | None:
+    if value is not None and not (value.isascii() and value.isprintable()):
+        raise ValueError(f"{option}={value!r} is no value of a header.")
     return value
 
 

@@ -31,6 +31,10 @@ class ModelHive:
         scope: Scope | None = None,
         allow: Mapping[str, Permission] | None = None,
         put: str = "merge",
+        filterable: Iterable[str] | None = None,
+        require_index: bool = False,
+        stream: bool = False,
+        cache_control: str | None = None,
     ) -> list[URLSpec]:
         """The routes of a model, for `tornado.web.Application`: ``/prefix/user`` and everything below.
 
@@ -47,6 +51,10 @@ class ModelHive:
         - `allow`: who may ``get``, ``create``, ``update`` or ``delete``, by functions of `hive.permissions`.
           For what is not named here, `hive.AuthHive.configure` says whether it needs a session.
         - `put`: ``"merge"`` sets the fields that the body names, ``"replace"`` resets the others (RFC 9110).
+        - `filterable`: the fields by which lists are filtered and sorted, all that clients read unless given.
+        - `require_index`: refuse (400) filters and orders for which MongoDB has no index.
+        - `stream`: serve the whole list too, ``?per_page=all``, in pieces.
+        - `cache_control`: the ``Cache-Control`` of what is read (RFC 9111), such as ``"public, max-age=60"``.
 
         Raises `TypeError` or `ValueError`, with a sentence that says what to do, for what cannot be served:
         file fields, unknown names, fields that look like a secret and that no option mentions.
@@ -62,6 +70,10 @@ class ModelHive:
             scope=scope,
             allow=allow,
             put=put,
+            filterable=filterable,
+            require_index=require_index,
+            stream=stream,
+            cache_control=cache_control,
         )
         routes = [URLSpec(pattern_of(resource.root) + "(?:/.*)?", ModelHandler, {"resource": resource})]
         signals.routes_registered.send(resource.model, routes=routes)

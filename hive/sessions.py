@@ -36,6 +36,11 @@ class Keys:
         self._keys = {name_of(key): key for key in keys}
         self._first = name_of(keys[0])
 
+    @property
+    def secret(self) -> bytes:
+        """The key that signs."""
+        return self._keys[self._first]
+
     def sign(self, kind: str, claims: dict[str, Any]) -> str:
         """A JWT of these claims, which is of no use where another kind is asked for."""
         headers = {"kid": self._first, "typ": f"{kind}+jwt"}

@@ -1,9 +1,9 @@
-"""The only module that talks to MongoDB; whatever calls it runs in the pool of threads (`hive.pool`)."""
+"""Writing: what changes MongoDB. Whatever calls this runs in the pool of threads (`hive.pool`)."""
 
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from random import random
@@ -11,11 +11,12 @@ from typing import Any
 
 import pymongo
 from mongoengine.errors import OperationError, SaveConditionError
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from hive.changes import Updated, difference, image
-from hive.errors import Conflict, NotFound, own_fault
+from hive.errors import Conflict, NotFound
 from hive.refusals import answering
+from hive.rows import hydrate, indexing
 from hive.values import Part
 
 Locate = Callable[[Any], Any]
@@ -23,7 +24,6 @@ Link = Callable[[Any, Any], None]
 
 PATIENCE = 2.5
 """Seconds in which an update is tried against others who change the same fields; after it, 409."""
-INDEX_CONFLICT = 86
 SECONDS_TO_UNDO = 0.5
 """How long the deletion of what could not be linked may take, after the time of the request itself."""
 
@@ -32,51 +32,6 @@ COURTESY = 1.0
 
 _opened: dict[Any, Any] = {}
 _turns = tuple(threading.RLock() for _ in range(1024))
-
-
-# Reading
-
-
-def rows(resource: Any, handler: Any) -> Any:
-    """The queryset of the documents of `resource` that exist for this request."""
-    with indexing():
-        resource.model._get_collection()
-    queryset = resource.model.objects
-    if resource.scope is None:
-        return queryset
-    with own_fault("A scope"):
-        return resource.scope(queryset, handler)
-
-
-def first(queryset: Any, query: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The document that matches a filter compiled by hive, as MongoDB has it."""
-    return next(iter(queryset.filter(__raw__=dict(query)).limit(1).as_pymongo()), None)
-
-
-def page(queryset: Any, skip: int, limit: int) -> list[dict[str, Any]]:
-    """`limit` documents after `skip`, as MongoDB has them, in the model's order or by primary key."""
-    if not queryset._ordering and not queryset._document._meta.get("ordering"):
-        queryset = queryset.order_by("pk")
-    return list(queryset.skip(skip).limit(limit).as_pymongo())
-
-
-def among(queryset: Any, keys: Sequence[Any]) -> list[dict[str, Any]]:
-    """Those of the documents with these primary keys that there are."""
-    return list(queryset.filter(__raw__={"_id": {"$in": list(keys)}}).as_pymongo())
-
-
-def keys_among(queryset: Any, keys: Sequence[Any]) -> set[Any]:
-    """Those of these primary keys for which there is a document."""
-    found = queryset.filter(__raw__={"_id": {"$in": list(keys)}}).only("pk").as_pymongo()
-    return {raw["_id"] for raw in found}
-
-
-def hydrate(model: Any, raw: Mapping[str, Any]) -> Any:
-    """The mongoengine document, of the class that is stored with it."""
-    return model._from_son(raw)
-
-
-# Writing
 
 
 @dataclass
@@ -138,16 +93,6 @@ def open_collection(model: Any) -> None:
             with indexing():
                 model.ensure_indexes()
         _opened[model] = collection
-
-
-@contextmanager
-def indexing() -> Iterator[None]:
-    """SecantusDB 0.7 takes a 2dsphere index that is there already for another one of its name."""
-    try:
-        yield
-    except OperationFailure as error:
-        if error.code != INDEX_CONFLICT or "2dsphere" not in str(error):
-            raise
 
 
 def create(part: Part) -> Any:

@@ -23,18 +23,21 @@ MODULES = {
 }
 ORDER = [
     *("__init__", "testing", "plugins", "server", "authhive", "flows", "signin", "routing"),
-    *("handlers", "exchange", "bodies", "serving", "paths"),
+    *("handlers", "reading", "exchange", "bodies", "serving", "codings", "paths"),
     *(
         "places.reference",
         "places.embedded",
         "places.field",
         "places.stored",
+        "places.pages",
         "places.place",
         "places.__init__",
     ),
-    *("decoding", "protection", "resource"),
-    *("payload", "query", "serializers", "encoding", "schema"),
-    *("storage", "refusals", "changes"),
+    "indexes",
+    *("query", "shapes", "decoding", "protection", "resource", "orders", "cursors"),
+    *("filters", "operators", "operands", "matching", "names"),
+    *("payload", "serializers", "encoding", "schema"),
+    *("storage", "rows", "refusals", "changes"),
     *(
         "authentication",
         "bearers",
@@ -53,7 +56,7 @@ ORDER = [
     *("signals", "dispatcher", "connections", "listeners", "receivers", "current", "exclusive", "embedded"),
 ]
 """The modules of hive in the order in which they are read: each imports only from those after it."""
-LISTENED_TO = {"handlers", "exchange", "serving", "routing", "signin", "providers"}
+LISTENED_TO = {"handlers", "reading", "exchange", "serving", "routing", "signin", "providers"}
 
 
 def imported(tree):
@@ -105,7 +108,7 @@ def test_there_is_no_room_for_what_belongs_nowhere():
 
 
 def test_only_storage_and_its_like_know_the_driver():
-    allowed = {"storage", "refusals", "pool", "changes", "embedded", "revocations", "rates"}
+    allowed = {"storage", "rows", "refusals", "pool", "changes", "embedded", "revocations", "rates"}
     clients = {
         name
         for name, tree in MODULES.items()

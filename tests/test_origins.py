@@ -103,7 +103,10 @@ def test_pages_of_a_listed_origin_may_read_every_answer(note):
             assert reply.headers.get_all("Access-Control-Allow-Origin") == [FRIEND]
             assert reply.headers.get_all("Access-Control-Allow-Credentials") == ["true"]
             exposed = set(reply.headers["Access-Control-Expose-Headers"].split(", "))
-            assert exposed == {"Link", "Location", "Retry-After", "X-Created-Id", "X-Request-ID"}
+            assert exposed == {
+                "Link", "Location", "Preference-Applied", "Retry-After", "X-Created-Id", "X-Request-ID",
+                "X-Total-Count",
+            }  # fmt: skip
             assert "Origin" in reply.headers["Vary"].split(", ")
 
 

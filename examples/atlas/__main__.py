@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from hive import HTTPServer, ModelHive, NotFoundHandler, flatten
+from hive import HTTPServer, ModelHive, NotFoundHandler, flatten, run
 from hive.embedded import mongodb
 
 from . import receivers  # noqa: F401 - importing it connects them
@@ -65,7 +65,7 @@ def main():
         sockets = bind_sockets(int(os.environ.get("PORT", "8888")), os.environ.get("ATLAS_HOST", "127.0.0.1"))
         with mongodb() as uri, connect("atlas", host=uri, serverSelectionTimeoutMS=5000):
             load()
-            asyncio.run(serve(sockets))
+            run(serve(sockets))
     except KeyboardInterrupt:
         pass
     except (OSError, RuntimeError, ValueError, PyMongoError) as error:

@@ -1,5 +1,6 @@
 """How references to stored documents cross JSON."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import mongoengine as me
@@ -76,6 +77,13 @@ def key_in(value: Any) -> Any:
     if isinstance(value, dict):
         return value["_ref"].id if "_ref" in value else value["_id"]
     return getattr(value, "pk", value)
+
+
+def model_of(reference: Any) -> Any:
+    """The class that a generic reference names."""
+    if isinstance(reference, Mapping):
+        return get_document(reference["_cls"])
+    return getattr(reference, "document_type", type(reference))
 
 
 def reference_to(field: Any, document: Any) -> Any:

@@ -2,12 +2,20 @@
 
 from typing import Any, ClassVar
 
+from mongoengine.base import get_document
+
+from hive import filters
 from hive.decoding import Decoding
 from hive.encoding import Member
 from hive.errors import NotFound
+from hive.orders import arranged
+from hive.places import pages
 from hive.places.field import Field
-from hive.places.place import Holder, Item, Raw
+from hive.places.pages import Page
+from hive.places.place import Holder, Item
 from hive.plain import plain
+from hive.query import Listing
+from hive.rows import Raw
 from hive.schema import lookup_field
 from hive.serializers import Serializer
 from hive.values import Part
@@ -36,6 +44,10 @@ class Embedded(Field, Holder):
 
     def serializer_of(self, model: Any) -> Serializer:
         return self.codec.serializer_of(model)  # type: ignore[no-any-return]
+
+    @property
+    def encoder(self) -> Serializer | None:
+        return self.serializer_of(type(self.current))
 
     def encode(self, raw: Raw) -> dict[str, Any]:
         return self.codec.encode(raw)  # type: ignore[no-any-return]
@@ -72,9 +84,21 @@ class EmbeddedList(Field):
         super().__init__(holder, member)
         self.trail = (*self.trail, "*")
 
-    def page(self, skip: int, limit: int) -> list[Item]:
-        items = self.items_in(self.holder.current)[skip : skip + limit]
-        return [Item(self.kind.to_mongo(item), self.codec.encode, self.kind.to_python) for item in items]
+    @property
+    def encoder(self) -> Serializer | None:
+        return self.codec.serializer if self.model else None
+
+    def page(self, listing: Listing) -> Page:
+        """The part of the list that a request asks for."""
+        items = [self._item(self.kind.to_mongo(item)) for item in self.items_in(self.holder.current)]
+        items = [item for item in items if filters.holds(listing.conditions, item.raw)]
+        if listing.order is not None:
+            items = arranged(items, listing.order, lambda item: item.raw)
+        return pages.numbered(items, listing.window)
+
+    def _item(self, raw: Raw) -> Item:
+        encoder = self.encoder or self.codec.serializer_of(get_document(raw["_cls"]))
+        return Item(raw, self.codec.encode, self.kind.to_python, encoder)
 
     def put_into(self, owner: Any, value: Any) -> None:
         setattr(owner, self.member.name, [*self.items_in(owner), value])

@@ -1,6 +1,6 @@
 """What all places have in common."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -8,15 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 import mongoengine as me
 from mongoengine.base import get_document
 
-from hive import storage
 from hive.decoding import Decoding
 from hive.errors import Invalid, Problem
 from hive.resource import Resource
+from hive.rows import Raw, Rows
 from hive.serializers import Serializer
 from hive.storage import Stored
 from hive.values import Part
-
-Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,10 @@ class World:
         except ValueError:
             return None
 
-    def rows(self, resource: Resource, model: Any = None) -> Any:
+    def rows(self, resource: Resource, model: Any = None) -> Rows:
         """The documents that exist for this request, of one class among those of the routes."""
-        rows = storage.rows(resource, self.handler)
-        return rows if model in (None, resource.model) else rows.filter(_cls__in=model._subclasses)
+        rows = resource.rows(self.handler)
+        return rows if model in (None, resource.model) else rows.of_class(model)
 
 
 class Place:
@@ -45,6 +43,8 @@ class Place:
 
     verbs: ClassVar[tuple[str, ...]]
     many = False
+    searches = False  # whether it is a list that MongoDB finds
+    streams = False  # whether it is a list that may be had whole
     trail: tuple[str, ...] = ()  # the names from the stored document to this place; "*" stands for an index
     model: Any = None  # the class of what is addressed; None where only the reference itself knows
 
@@ -74,6 +74,16 @@ class Place:
         """
         raise NotImplementedError
 
+    @property
+    def read_at(self) -> Resource:
+        """The routes with whose options it is read."""
+        return self.resource
+
+    @property
+    def encoder(self) -> Serializer | None:
+        """What knows the fields that a query string can name here; None where they are not known."""
+        return self.resource.serializer
+
     @contextmanager
     def telling(self, *others: Resource) -> Iterator[None]:
         """Say what is wrong with the stored document in names that clients know, as seen from this place."""
@@ -94,12 +104,13 @@ class Place:
 class Item(NamedTuple):
     """One of a list: what MongoDB has, and how it becomes JSON and a mongoengine object.
 
-    `resource` has the routes of a stored document; what is part of one has none.
+    `resource` has the routes of a stored document; what is part of one has none. `encoder` knows its fields.
     """
 
     raw: Raw
     encode: Callable[[Raw], dict[str, Any]]
     hydrate: Callable[[Raw], Any]
+    encoder: Serializer
     resource: Resource | None = None
 
 
@@ -154,3 +165,8 @@ class Holder(Place):
     def hydrate(self, raw: Raw) -> Any:
         """The mongoengine object for what MongoDB has."""
         raise NotImplementedError
+
+    @property
+    def item(self) -> Item:
+        encoder = self.serializer_of(self.class_of(self.raw))
+        return Item(self.raw, self.encode, self.hydrate, encoder, self.resource)

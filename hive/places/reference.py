@@ -1,21 +1,24 @@
 """Places that are references, or lists of them; through them, the documents there."""
 
-from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import mongoengine as me
-from mongoengine.base import get_document
 
-from hive import protection, storage
-from hive.codecs.references import key_in, reference_to, registered
+from hive import protection
+from hive.codecs.references import key_in, model_of, reference_to, registered
 from hive.encoding import Member
 from hive.errors import Invalid, NotFound
+from hive.places import pages
 from hive.places.field import Field
-from hive.places.place import Holder, Item, Raw
-from hive.places.stored import Row, by_name
+from hive.places.pages import Page
+from hive.places.place import Holder, Item
+from hive.places.stored import Row, by_name, item_of
 from hive.plain import plain
+from hive.query import Listing
 from hive.resource import Resource
+from hive.rows import NOTHING, Raw, Rows, rows_of
 from hive.serializers import Serializer
 
 
@@ -88,7 +91,7 @@ class Reference(Field):
     def row_of(self, reference: Any) -> Row:
         """The document that a reference means."""
         model = self.class_of(reference)
-        return self.row(model, lambda rows: storage.first(rows, {"_id": key_in(reference)}))
+        return self.row(model, lambda rows: rows.first({"_id": key_in(reference)}))
 
     def link(self, owner: Any, document: Any) -> None:
         """Set the reference to a document, or add one to the list."""
@@ -155,7 +158,7 @@ class ListedReference(Reference):
     def _dangling(self) -> tuple[Any, Any]:
         for model, key in map(self.identity, self.items_in(self.holder.current)):
             query = next(self.target_resource(model).keys.queries(str(self.key)), {})
-            if query.get("_id") == key and storage.first(model.objects, query) is None:
+            if query.get("_id") == key and rows_of(model).first(query) is None:
                 return model, key
         raise NotFound
 
@@ -167,6 +170,7 @@ class ListedReference(Reference):
 class References(Reference):
     verbs = ("GET", "POST")
     many = True
+    searches = True
 
     def permits(self, verb: str) -> bool:
         if self.model is not None:
@@ -176,24 +180,40 @@ class References(Reference):
     def check(self, action: str) -> None:
         Field.check(self, action)
 
-    def page(self, skip: int, limit: int) -> list[Item]:
-        """Those documents that exist for this request, in the order of the list."""
-        rows = self._rows()
-        references = list(map(self.identity, self.items_in(self.holder.current)))
-        existing = {
-            (model, key)
-            for model in rows
-            for key in storage.keys_among(rows[model], [key for cls, key in references if cls is model])
-        }
-        part = [reference for reference in references if reference in existing][skip : skip + limit]
-        found: dict[tuple[Any, Any], Item] = {}
-        for model in {model for model, _ in part}:
-            resource, hydrate = self.target_resource(model), partial(storage.hydrate, model)
-            for raw in storage.among(rows[model], [key for cls, key in part if cls is model]):
-                found[model, raw["_id"]] = Item(raw, resource.serializer.encode, hydrate, resource)
-        return [found[reference] for reference in part if reference in found]
+    @property
+    def read_at(self) -> Resource:
+        return self.target_resource(self.model) if self.model else self.resource
 
-    def _rows(self) -> dict[Any, Any]:
+    @property
+    def encoder(self) -> Serializer | None:
+        return self.read_at.serializer if self.model else None
+
+    def page(self, listing: Listing) -> Page:
+        """The part of the list that a request asks for, in its own order unless it says otherwise."""
+        references = list(map(self.identity, self.items_in(self.holder.current)))
+        rows = {model: self._among(every, model, references) for model, every in self._rows().items()}
+        if self.model and (listing.order is not None or not pages.is_kept(listing)):
+            found = rows.get(self.model, self.world.rows(self.read_at).where(NOTHING))
+            return pages.stored(found, listing, item_of(self.read_at, self.model))
+        existing = {(model, key) for model in rows for key in pages.matching(rows[model], listing).keys({})}
+        kept = [reference for reference in references if reference in existing]
+        page = pages.numbered(kept, listing.window)
+        page.items = self._items(page.items, rows)
+        return page
+
+    def _among(self, rows: Rows, model: Any, references: list[tuple[Any, Any]]) -> Rows:
+        return rows.where({"_id": {"$in": [key for cls, key in references if cls is model]}})
+
+    def _items(self, references: list[Any], rows: dict[Any, Rows]) -> list[Item]:
+        """Those documents that are still there, in this order."""
+        found: dict[tuple[Any, Any], Item] = {}
+        for model in {model for model, _ in references}:
+            item = item_of(self.target_resource(model), model)
+            for raw in rows[model].among([key for cls, key in references if cls is model]):
+                found[model, raw["_id"]] = item(raw)
+        return [found[reference] for reference in references if reference in found]
+
+    def _rows(self) -> dict[Any, Rows]:
         """For each class in the list that has routes, its documents."""
         models = {self.class_of(item) for item in self.items_in(self.holder.current)}
         resources = {model: self.world.resource_of(model) for model in models}
@@ -203,10 +223,3 @@ class References(Reference):
         items = self.items_in(owner)
         if self.identity(value) not in map(self.identity, items):
             setattr(owner, self.member.name, [*items, value])
-
-
-def model_of(reference: Any) -> Any:
-    """The class that a generic reference names."""
-    if isinstance(reference, Mapping):
-        return get_document(reference["_cls"])
-    return getattr(reference, "document_type", type(reference))

@@ -1,13 +1,17 @@
 """Places that are documents stored for themselves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any
 
-from hive import protection, storage
+from hive import protection
 from hive.errors import NotFound
-from hive.places.place import Holder, Item, Place, Raw, World
+from hive.places import pages
+from hive.places.pages import Page
+from hive.places.place import Holder, Item, Place, World
+from hive.query import Listing
 from hive.resource import Keys, Resource
+from hive.rows import Raw, Rows, hydrate
 from hive.serializers import Serializer
 from hive.storage import Stored
 
@@ -17,6 +21,7 @@ Find = Callable[[], Raw | None]
 class Collection(Place):
     verbs = ("GET", "POST")
     many = True
+    searches = True
 
     def __init__(self, world: World) -> None:
         super().__init__(world, world.root, [world.root.name])
@@ -33,19 +38,39 @@ class Collection(Place):
 
         return Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
 
-    def page(self, skip: int, limit: int) -> list[Item]:
-        """Part of the list, as MongoDB has it."""
-        rows = storage.page(self.world.rows(self.resource), skip, limit)
-        encode, hydrate = self.resource.serializer.encode, partial(storage.hydrate, self.model)
-        return [Item(raw, encode, hydrate, self.resource) for raw in rows]
+    @property
+    def streams(self) -> bool:  # type: ignore[override]
+        return self.resource.stream
+
+    def page(self, listing: Listing) -> Page:
+        """The part of the list that a request asks for."""
+        return pages.stored(self._rows, listing, self._item, indexed=self.resource.require_index)
+
+    def everything(self, listing: Listing) -> Iterator[list[Item]]:
+        """The whole list, some items at a time."""
+        return pages.streamed(self._rows, listing, self._item, indexed=self.resource.require_index)
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return self.world.rows(self.resource)
+
+    @cached_property
+    def _item(self) -> Callable[[Raw], Item]:
+        return item_of(self.resource, self.model)
 
 
-def by_name(rows: Any, keys: Keys, name: str, among: list[Any] | None = None) -> Raw | None:
+def item_of(resource: Resource, model: Any) -> Callable[[Raw], Item]:
+    """What makes an item of a document that is read at `resource`."""
+    serializer, document = resource.serializer, partial(hydrate, model)
+    return lambda raw: Item(raw, serializer.encode, document, serializer, resource)
+
+
+def by_name(rows: Rows, keys: Keys, name: str, among: list[Any] | None = None) -> Raw | None:
     """The document that an ID in a URL names, `among` those with some primary keys or all.
 
     A primary key goes before a lookup field.
     """
-    found = (storage.first(rows, query) for query in keys.queries(name))
+    found = (rows.first(query) for query in keys.queries(name))
     return next((raw for raw in found if raw is not None and (among is None or raw["_id"] in among)), None)
 
 
@@ -111,4 +136,4 @@ class Row(Holder):
         return self.resource.serializer.encode(raw)
 
     def hydrate(self, raw: Raw) -> Any:
-        return storage.hydrate(self.model, raw)
+        return hydrate(self.model, raw)

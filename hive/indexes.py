@@ -1,0 +1,131 @@
+"""Indexes: whether MongoDB finds a list by one, or has to look at every document, or to sort them itself."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hive.errors import BadRequest
+from hive.filters import AnyOf, Condition
+from hive.orders import KEY, Order
+from hive.rows import Rows
+
+logger = logging.getLogger("hive")
+
+SECONDS_KNOWN = 5.0
+"""How long the indexes of a collection are taken to be as they were, for a list that has none."""
+MOST_TOLD = 1000
+EQUAL = ("eq", "in", "all")
+RANGE = ("gt", "gte", "lt", "lte", "startswith")
+GEO = ("near", "within_box")
+
+Index = tuple[tuple[str, Any], ...]
+Conditions = Iterable[Condition | AnyOf]
+_known: dict[Any, tuple[float, list[Index]]] = {}
+_told: set[tuple[str, "Needs"]] = set()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an index must have to answer a list: the names that are asked to equal something, or to be in a
+    range, and the order; `others` must be looked at in each document, `ways` are the names in each `any_of`.
+    """
+
+    equal: tuple[str, ...]
+    range: tuple[str, ...]
+    others: tuple[str, ...]
+    ways: tuple[tuple[str, ...], ...]
+    order: Order
+
+    def met_by(self, indexes: Iterable[Index]) -> bool:
+        indexes = [*indexes, ((KEY, 1),)]
+        firsts = {index[0][0] for index in indexes}
+        asks = self.equal or self.range or self.others or self.ways
+        if self.ways and all(set(way) <= firsts for way in self.ways) and not self.order:
+            return True
+        return any(self._met_by(index) for index in indexes) if asks or self.order else True
+
+    def _met_by(self, index: Index) -> bool:
+        bounded = {*self.equal, *self.range}
+        if (bounded or self.others or self.ways) and index[0][0] not in bounded:
+            return False
+        keys = [(name, way) for name, way in index if name not in self.equal]
+        order = [(name, way) for name, way in self.order if name not in self.equal]
+        start = keys[: len(order)]
+        return start == order or start == [(name, -way) for name, way in order]
+
+    @property
+    def index(self) -> Index:
+        """The index that would do: what is equal, then the order, then what is in a range (MongoDB's ESR)."""
+        order = dict(self.order)
+        return tuple({name: order.get(name, 1) for name in (*self.equal, *order, *self.range)}.items())
+
+
+def check(
+    rows: Rows, conditions: Iterable[Condition | AnyOf], order: Order | None, *, required: bool
+) -> None:
+    """Say in the debug log, once, which index a list lacks. Raises `BadRequest` where one is `required`."""
+    if not required and not logger.isEnabledFor(logging.DEBUG):
+        return
+    needs = needs_of(rows, conditions, order)
+    if is_met(rows.collection, needs):
+        return
+    index = list(needs.index)
+    told = rows.collection.full_name, needs
+    if told not in _told:
+        if len(_told) >= MOST_TOLD:
+            _told.clear()
+        _told.add(told)
+        advice = f"create_index({index})" if index else "no index helps, but another filter would"
+        logger.debug("A list of %s needs all documents: %s", rows.collection.full_name, advice)
+    if required:
+        raise BadRequest("This list takes a filter and an order for which there is an index.")
+
+
+def needs_of(rows: Rows, conditions: Conditions, order: Order | None) -> Needs:
+    equal, ranged = names_in(rows.query)
+    others: list[str] = []
+    ways: list[tuple[str, ...]] = []
+    for condition in conditions:
+        if isinstance(condition, AnyOf):
+            ways.append(tuple(one.key for one in condition.conditions))
+        elif condition.operator in EQUAL:
+            equal.append(condition.key)
+        elif condition.operator in (*RANGE, *GEO):
+            ranged.append(condition.key)
+        else:
+            others.append(condition.key)
+    return Needs(once(equal), once(ranged), once(others), tuple(ways), order or ())
+
+
+def once(names: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def names_in(query: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The names that a scope asks to equal something, and those that it asks for otherwise."""
+    names = [name for name in query if not name.startswith("$")]
+    equal = [name for name in names if is_equal(query[name])]
+    return equal, [name for name in names if name not in equal]
+
+
+def is_equal(value: Any) -> bool:
+    return not isinstance(value, dict) or value.keys() <= {"$eq", "$in"}
+
+
+def is_met(collection: Any, needs: Needs) -> bool:
+    told, indexes = _known.get(collection, (0.0, []))
+    if needs.met_by(indexes):
+        return True
+    if time.monotonic() - told < SECONDS_KNOWN:
+        return False
+    _known[collection] = time.monotonic(), indexes_of(collection)
+    return needs.met_by(_known[collection][1])
+
+
+def indexes_of(collection: Any) -> list[Index]:
+    """The indexes that have every document, as their keys are."""
+    partial = ("sparse", "partialFilterExpression", "hidden", "collation")
+    every = collection.index_information().values()
+    return [tuple(index["key"]) for index in every if not any(index.get(name) for name in partial)]

@@ -1,0 +1,121 @@
+"""Orders: how a list is sorted, and what comes after one of its items.
+
+An order ends with the primary key, so that no two items share a place in it. A list that continues after a
+position costs the same wherever that is, and skips or repeats nothing while others insert and delete.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from bson import Decimal128, ObjectId
+
+from hive.codecs.containers import Embedded, Items, Mapping as MappingCodec
+from hive.codecs.geo import Geometry
+from hive.cursors import Position
+from hive.encoding import Encoder
+from hive.errors import BadRequest
+from hive.names import Allowed, Named, resolve
+
+Order = tuple[tuple[str, int], ...]
+"""Names in MongoDB, each with 1 or -1."""
+MOST_NAMES = 8
+UNSORTED = (Embedded, Geometry, Items, MappingCodec)
+KEY = "_id"
+KINDS: tuple[Any, ...] = (int | float | Decimal, str, bytes, ObjectId, datetime)
+"""Types in the order in which MongoDB sorts their values, after null; True is a number as it is to Python."""
+
+
+def order(text: str | None, encoder: Encoder, filterable: Allowed) -> Order | None:
+    """The order that ``sort=-created,name`` means. Raises `BadRequest`."""
+    if text is None:
+        return None
+    names = text.split(",")
+    if len(names) > MOST_NAMES:
+        raise BadRequest(f"A list is sorted by {MOST_NAMES} fields at most.")
+    keys: dict[str, int] = {}
+    for name in names:
+        bare = name.removeprefix("-")
+        key = sortable(bare, encoder, filterable).key
+        if key in keys:
+            raise BadRequest(f"'sort' names {bare!r} twice.")
+        keys[key] = -1 if name.startswith("-") else 1
+    return total(tuple(keys.items()))
+
+
+def sortable(name: str, encoder: Encoder, filterable: Allowed) -> Named:
+    named = resolve(encoder, name, filterable)
+    if named.listed or isinstance(named.codec, UNSORTED):
+        raise BadRequest(f"A list cannot be sorted by {name!r}, for that is not a single value.")
+    return named
+
+
+def total(order: Sequence[tuple[str, int]]) -> Order:
+    """The same order, where the primary key decides between equals."""
+    names = [name for name, _ in order]
+    end = names.index(KEY) + 1 if KEY in names else len(names)
+    return (*order[:end], *([] if KEY in names else [(KEY, 1)]))
+
+
+def reverse(order: Order) -> Order:
+    return tuple((name, -direction) for name, direction in order)
+
+
+def position(order: Order, raw: Mapping[str, Any]) -> Position | None:
+    """Where an item is in its list; None where no filter could tell what comes after it."""
+    values = tuple(value_at(raw, name) for name, _ in order)
+    return None if any(isinstance(value, list | dict) for value in values[:-1]) else values
+
+
+def value_at(raw: Any, name: str) -> Any:
+    for key in name.split("."):
+        raw = raw.get(key) if isinstance(raw, Mapping) else None
+    return raw
+
+
+def beyond(order: Order, position: Position) -> dict[str, Any]:
+    """The filter of what comes after a position. MongoDB sorts null, which is no value, before all values."""
+    equal: dict[str, Any] = {}
+    ways: list[dict[str, Any]] = []
+    for (name, direction), value in zip(order, position, strict=True):
+        ways += [{**equal, **way} for way in past(name, direction, value)]
+        equal = {**equal, name: {"$eq": value}}
+    if not ways:
+        return {KEY: {"$in": []}}
+    bound = {name: {"$gte": position[0]} for name, direction in order[:1] if direction > 0 and len(ways) > 1}
+    first = {} if position[0] is None else bound  # which lets an index begin there
+    return ways[0] if len(ways) == 1 else {**first, "$or": ways}
+
+
+def past(name: str, direction: int, value: Any) -> list[dict[str, Any]]:
+    """The filters of what is sorted after a value by this name alone."""
+    if value is None:
+        return [{name: {"$ne": None}}] if direction > 0 else []
+    if direction > 0:
+        return [{name: {"$gt": value}}]
+    return [{name: {"$lt": value}}, *([] if name == KEY else [{name: {"$eq": None}}])]
+
+
+# In memory
+
+
+def arranged(items: Sequence[Any], order: Order, raw_of: Callable[[Any], Any]) -> list[Any]:
+    """The items in an order, as MongoDB would sort them; equal ones stay as they are."""
+    result = list(items)
+    for name, direction in reversed([one for one in order if one[0] != KEY]):
+        ranks = {id(item): rank(value_at(raw_of(item), name)) for item in result}
+        result.sort(key=lambda item, ranks=ranks: ranks[id(item)], reverse=direction < 0)  # type: ignore[misc]
+    return result
+
+
+def rank(value: Any) -> tuple[int, Any]:
+    """What to compare a value by: MongoDB compares the types first, and then what is in them."""
+    if value is None:
+        return 0, 0
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
+    for place, kinds in enumerate(KINDS, start=1):
+        if isinstance(value, kinds):
+            return place, value.encode() if kinds is str else value
+    return len(KINDS) + 1, str(value)

@@ -1,0 +1,160 @@
+"""Pages of lists: the items that a request asks for, and whether there are more on either side."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from hive import filters, indexes, orders
+from hive.cursors import Position
+from hive.errors import BadRequest
+from hive.filters import AnyOf, Condition
+from hive.orders import KEY, Order
+from hive.places.place import Item
+from hive.query import Listing, Window
+from hive.rows import BY_KEY, Raw, Rows
+
+STREAMED_AT_ONCE = 500
+"""Items in a piece of a stream."""
+STREAMED_BY_QUERY = 10_000
+"""Items after which a stream asks anew, from where it is, so that no query of it takes long."""
+RELEVANCE: Any = (("score", {"$meta": "textScore"}),)
+
+
+@dataclass
+class Page:
+    """Part of a list. `ends` are the positions of its first and last item, None where a list has none.
+
+    `is_numbered` says that it is one of numbered pages, as where no filter tells what comes after an item.
+    `total` is the number of items in the whole list, where that was asked for.
+    """
+
+    items: list[Item]
+    has_before: bool = False
+    has_after: bool = False
+    is_numbered: bool = True
+    ends: tuple[Position, Position] | None = None
+    options: Any = None  # how the collection of these positions has its values in BSON
+    total: int | None = None
+
+
+def numbered(items: Sequence[Any], window: Window) -> Page:
+    """A page of a list that is in memory."""
+    part = items[window.skip : window.skip + window.size + 1]
+    return Page(list(part[: window.size]), window.skip > 0, len(part) > window.size, total=len(items))
+
+
+def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed: bool = False) -> Page:
+    """Part of the documents in `rows`; only what MongoDB finds by an index, if the list must be `indexed`."""
+    order = order_of(rows, listing)
+    check_index(rows, listing, required=indexed)
+    asked, window = matching(rows, listing), listing.window
+    how = projection(listing, rows)
+    total = count(rows, listing)
+    if order is None:
+        raws = asked.page(RELEVANCE if listing.text else (), window.skip, window.size + 1, **how)
+        return Page(
+            [item(raw) for raw in raws[: window.size]], window.skip > 0, len(raws) > window.size, total=total
+        )
+    position, way = window.after or window.before, orders.reverse(order) if window.before else order
+    if position is not None:
+        asked = asked.where(beyond(way, position))
+    raws = asked.page(way, window.skip, window.size + 1, **how)
+    more, raws = len(raws) > window.size, raws[: window.size]
+    if window.before:
+        raws.reverse()
+    found = ends(order, raws, rows)
+    return Page(
+        [item(raw) for raw in raws],
+        has_before=more if window.before else bool(window.after or window.skip),
+        has_after=bool(window.before) or more,
+        is_numbered=window.number is not None or (bool(raws) and found is None),
+        ends=found,
+        options=rows.collection.codec_options,
+        total=total,
+    )
+
+
+def streamed(
+    rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed: bool = False
+) -> Iterator[list[Item]]:
+    """All of the documents, some at a time."""
+    order = order_of(rows, listing)
+    if order is None:
+        raise BadRequest("A list in this order has pages only: leave out per_page=all.")
+    check_index(rows, listing, required=indexed)
+    asked = matching(rows, listing)
+    position: Position | None = None
+    while True:
+        rest = asked if position is None else asked.where(beyond(order, position))
+        how = {"batch_size": STREAMED_AT_ONCE, **projection(listing, rows)}
+        found, count = rest.each(order, STREAMED_BY_QUERY, **how), 0
+        while raws := list(islice(found, STREAMED_AT_ONCE)):
+            yield [item(raw) for raw in raws]
+            count, last = count + len(raws), raws[-1]
+        if count < STREAMED_BY_QUERY:
+            return
+        position = orders.position(order, last)
+        if position is None:
+            raise BadRequest("A list in this order has pages only: leave out per_page=all.")
+
+
+def projection(listing: Listing, rows: Rows) -> dict[str, Any]:
+    if listing.projection is None or "projection" in rows.how:
+        return {}
+    order = (name.split(".")[0] for name, _ in listing.order or rows.order)
+    return {"projection": dict.fromkeys([KEY, *listing.projection, *order], 1)}
+
+
+def check_index(rows: Rows, listing: Listing, *, required: bool) -> None:
+    order = listing.order
+    if order is None and not listing.conditions and listing.text is None and rows.order != BY_KEY:
+        order = orders.total(rows.order)
+    if listing.text is None:  # for which MongoDB demands an index anyway
+        indexes.check(rows, listing.conditions, order, required=required)
+
+
+def matching(rows: Rows, listing: Listing) -> Rows:
+    """Those of the documents that the request asks for, in whatever part of the list."""
+    query = filters.compiled(listing.conditions, ordered=listing.order is not None)
+    text = {"$text": {"$search": listing.text}} if listing.text is not None else {}
+    return rows.where(query).where(text)
+
+
+def count(rows: Rows, listing: Listing) -> int | None:
+    if listing.count is None:
+        return None
+    counted = matching(rows, replace(listing, order=()))
+    return counted.estimate() if listing.count == "estimated" else counted.count()
+
+
+def order_of(rows: Rows, listing: Listing) -> Order | None:
+    """The order of the list; None where it is by distance or relevance, so that it has pages only."""
+    is_ranked = listing.text is not None or not is_kept(listing)
+    if listing.order is None and is_ranked:
+        if listing.window.after or listing.window.before:
+            raise BadRequest("A list by distance or relevance has pages only: pass 'page', or 'sort'.")
+        return None
+    return listing.order or orders.total(rows.order)
+
+
+def is_kept(listing: Listing) -> bool:
+    """Whether the filters leave a list in the order that it has."""
+    return not any(map(is_near, listing.conditions))
+
+
+def is_near(condition: Condition | AnyOf) -> bool:
+    return isinstance(condition, Condition) and condition.operator == "near"
+
+
+def beyond(order: Order, position: Position) -> dict[str, Any]:
+    if len(position) != len(order):
+        raise BadRequest("The cursor is of this list in another order than it has by now.")
+    return orders.beyond(order, position)
+
+
+def ends(order: Order, raws: list[Any], rows: Rows) -> tuple[Position, Position] | None:
+    if not raws or "projection" in rows.how:  # a scope that leaves fields out
+        return None
+    first, last = orders.position(order, raws[0]), orders.position(order, raws[-1])
+    return None if first is None or last is None else (first, last)

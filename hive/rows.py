@@ -1,0 +1,148 @@
+"""Reading: the documents of a model that exist for a request, as MongoDB has them. Runs in the pool."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from inspect import getattr_static
+from typing import Any
+
+from mongoengine.queryset import QuerySet, QuerySetManager
+from pymongo.errors import OperationFailure
+
+from hive.errors import own_fault
+
+Raw = Mapping[str, Any]
+Query = Mapping[str, Any]
+Order = Sequence[tuple[str, int]]
+
+BY_KEY: Order = (("_id", 1),)
+NOTHING: Query = {"_id": {"$in": ()}}
+INDEX_CONFLICT = 86
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Documents of a `collection`: those that match `query`, in `order`, a list as MongoDB takes it.
+
+    `how` has further arguments of pymongo's ``find``. Filters are those that hive compiled.
+    """
+
+    collection: Any
+    query: Query
+    order: Order = BY_KEY
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+    def where(self, query: Query) -> "Rows":
+        """Those of them that match a filter too."""
+        return replace(self, query=both(self.query, query)) if query else self
+
+    def of_class(self, model: Any) -> "Rows":
+        """Those of them that are of one class, or of a subclass of it."""
+        return self.where({"_cls": {"$in": model._subclasses}})
+
+    def first(self, query: Query) -> dict[str, Any] | None:
+        """The document that matches a filter, or None."""
+        found = self.collection.find(both(self.query, query), limit=-1, **self.how)
+        return next(iter(found), None)
+
+    def page(self, order: Order, skip: int = 0, limit: int = 0, **how: Any) -> list[dict[str, Any]]:
+        """`limit` of the documents in `order`, or all; `how` are further arguments of pymongo's ``find``."""
+        found = self.collection.find(
+            self.query, sort=list(order), skip=skip, limit=limit, **{**self.how, **how}
+        )
+        return list(found)
+
+    def each(self, order: Order, limit: int, **how: Any) -> Iterator[dict[str, Any]]:
+        """The same as `page`, but no more of them in memory than MongoDB sends at once."""
+        return iter(self.collection.find(self.query, sort=list(order), limit=limit, **{**self.how, **how}))
+
+    def among(self, keys: Sequence[Any]) -> list[dict[str, Any]]:
+        """Those with these primary keys."""
+        query = both(self.query, {"_id": {"$in": list(keys)}})
+        return list(self.collection.find(query, **self.how)) if keys else []
+
+    def keys(self, query: Query) -> list[Any]:
+        """The primary keys of those that match a filter."""
+        found = self.collection.find(both(self.query, query), **{**self.how, "projection": ["_id"]})
+        return [raw["_id"] for raw in found]
+
+    def count(self) -> int:
+        """How many there are."""
+        known = {name: value for name, value in self.how.items() if name in ("collation", "hint", "comment")}
+        return int(self.collection.count_documents(self.query, **known))
+
+    def estimate(self) -> int:
+        """About how many there are: what MongoDB knows of the collection, where they are all of it."""
+        return self.count() if self.query else int(self.collection.estimated_document_count())
+
+
+def both(one: Query, other: Query) -> dict[str, Any]:
+    """The filter of what matches two filters."""
+    return {"$and": [one, other]} if one.keys() & other.keys() else {**one, **other}
+
+
+def rows_of(model: Any, scope: Callable[[Any], Any] | None = None) -> Rows:
+    """All documents of a model, or those that a `scope` leaves of its queryset."""
+    with indexing():
+        collection = model._get_collection()
+    if scope is None and has_plain_objects(model):
+        return Rows(collection, class_query(model), order_of(model))
+    queryset = model.objects
+    if scope is not None:
+        with own_fault("A scope"):
+            queryset = scope(queryset)
+    return from_queryset(queryset)
+
+
+@cache
+def has_plain_objects(model: Any) -> bool:
+    """Whether ``model.objects`` is mongoengine's own, which leaves nothing out."""
+    manager = getattr_static(model, "objects")
+    is_plain = type(manager) is QuerySetManager and manager.get_queryset is None
+    return is_plain and model._meta.get("queryset_class", QuerySet) is QuerySet
+
+
+@cache
+def class_query(model: Any) -> Query:
+    """What tells the documents of a class from others in its collection, as mongoengine does."""
+    return dict(QuerySet(model, None)._query)
+
+
+@cache
+def order_of(model: Any) -> Order:
+    """The order that the model's ``meta`` gives, or that by primary key."""
+    return QuerySet(model, None)._get_order_by(model._meta["ordering"]) or BY_KEY
+
+
+def from_queryset(queryset: Any) -> Rows:
+    """What a queryset would find, and how; how many, and from where on, is for the request to say."""
+    how = dict(queryset._cursor_args)
+    for name, unset in (("hint", -1), ("collation", None), ("batch_size", None), ("comment", None)):
+        if (value := getattr(queryset, f"_{name}")) != unset:
+            how[name] = value
+    collection = queryset._collection
+    if queryset._read_preference is not None or queryset._read_concern is not None:
+        collection = collection.with_options(
+            read_preference=queryset._read_preference, read_concern=queryset._read_concern
+        )
+    query = NOTHING if queryset._none or queryset._empty else queryset._query
+    if queryset._where_clause:
+        query = both(query, {"$where": queryset._sub_js_fields(queryset._where_clause)})
+    order = order_of(queryset._document) if queryset._ordering is None else queryset._ordering
+    return Rows(collection, query, order or BY_KEY, how)
+
+
+@contextmanager
+def indexing() -> Iterator[None]:
+    """SecantusDB 0.7 takes a 2dsphere index that is there already for another one of its name."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code != INDEX_CONFLICT or "2dsphere" not in str(error):
+            raise
+
+
+def hydrate(model: Any, raw: Raw) -> Any:
+    """The mongoengine document, of the class that is stored with it."""
+    return model._from_son(raw)
