@@ -50,7 +50,7 @@ def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]
     async def run(self: X) -> None:
         await self.start()
         if not self._finished:
-            await pool.run(verb(self), self.deliver)
+            await pool.run(verb(self), self.deliver, self.batch(), self)
 
     return run
 
@@ -68,6 +68,8 @@ class Exchange(BodyHandler):
         self.values: dict[str, Any] = {}
         self.views: dict[Resource, Resource] = {}
         self.answers: dict[Permission, bool] = {}
+        self.wanted: Any = None  # the primary key of the document that is read ahead for the request
+        self.fetched: Any = None  # that document
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -97,6 +99,10 @@ class Exchange(BodyHandler):
             await pool.call(enter)
         else:
             enter()
+
+    def batch(self) -> pool.Batch | None:
+        """The batch with which the story begins, if there is one for such requests."""
+        return None
 
     def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
         """Send a signal to those who hear it; ``handler.instance`` is `current`, or the `instance` it has."""

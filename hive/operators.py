@@ -63,8 +63,8 @@ def is_value(named: Named) -> bool:
 def is_sorted(named: Named) -> bool:
     """Whether values of the field come before and after each other; decimals that are strings do not."""
     codec = named.item.codec
-    is_text = isinstance(codec, FixedDecimal) and codec.field.force_string
-    return is_value(named) and isinstance(codec, SORTED) and not is_text
+    is_string = isinstance(codec, FixedDecimal) and codec.field.force_string
+    return is_value(named) and isinstance(codec, SORTED) and not is_string
 
 
 def is_text(named: Named) -> bool:

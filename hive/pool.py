@@ -29,11 +29,12 @@ from hive.receivers import is_cancelled
 logger = logging.getLogger("hive")
 T = TypeVar("T")
 E = TypeVar("E")
-Job = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]
 
 DEADLINE = 3.5
 """Seconds that one story may spend in the pool: its waits for a thread count, its receivers do not. After it,
 MongoDB is not asked any more, and the answer is 503: within 5 seconds, for pymongo may be half a one late."""
+MOST_UNDER_WAY = 4
+"""How many batches of one kind are under way at once."""
 MOMENT = 1e-6
 """Seconds for those who are late: long enough to be no zero, which pymongo takes for no limit at all."""
 
@@ -61,40 +62,99 @@ class Pool:
         os.register_at_fork(after_in_child=self.renew)
 
     def renew(self) -> None:
-        self.jobs: SimpleQueue[Job] = SimpleQueue()
+        self.jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.lock = Lock()
         self.threads = self.busy = 0
 
-    def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Call the function in a thread; to be awaited on the event loop where this is called."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do the job, which raises nothing, in a thread."""
         with self.lock:
             self.busy += 1
             grows = self.threads < min(self.busy, MAX_POOL_SIZE)
             self.threads += grows
         if grows:
             Thread(target=self._work, name=f"hive-{self.threads}", daemon=True).start()
-        self.jobs.put((loop, future, function))
-        return future
+        self.jobs.put(job)
 
     def _work(self) -> NoReturn:
         while True:
-            loop, future, function = self.jobs.get()
-            try:
-                outcome = future.set_result, function()
-            except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
-                outcome = future.set_exception, error
+            job = self.jobs.get()
+            job()
+            del job  # or it would live until the next one
             with self.lock:
                 self.busy -= 1
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-                loop.call_soon_threadsafe(settle, future, *outcome)
-            del loop, future, function, outcome  # or they would live until the next job
 
 
-def settle(future: asyncio.Future[Any], tell: Callable[[Any], None], outcome: Any) -> None:
-    if not future.done():  # a cancelled one is
-        tell(outcome)
+class Turn:
+    """One stretch of a story, done in the pool and awaited on the event loop."""
+
+    __slots__ = ("end", "function", "future", "job", "loop")
+
+    def __init__(self, function: Callable[[], Any], end: float, job: Any = None) -> None:
+        self.function = function
+        self.end = end
+        self.job = job
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    def take(self) -> None:
+        try:
+            outcome = self.function()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the turn is awaited
+            self.fail(error)
+        else:
+            self._tell(self.future.set_result, outcome)
+
+    def fail(self, error: BaseException) -> None:
+        self._tell(self.future.set_exception, error)
+
+    def _tell(self, tell: Callable[[Any], None], outcome: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            self.loop.call_soon_threadsafe(self._end, tell, outcome)
+
+    def _end(self, tell: Callable[[Any], None], outcome: Any) -> None:
+        if not self.future.done():  # a cancelled one is
+            tell(outcome)
+
+
+class Batch:
+    """Turns that are taken together, if many come at once.
+
+    Those that come while enough are under way wait, and then go as one: `prepare` is called, in the pool, for
+    the jobs of all of them, and then each is taken, one after another.
+    """
+
+    def __init__(self, prepare: Callable[[list[Any]], None]) -> None:
+        self.prepare = prepare
+        self.waiting: list[Turn] = []
+        self.under_way = 0
+        self.lock = Lock()
+
+    def submit(self, turn: Turn) -> None:
+        with self.lock:
+            self.waiting.append(turn)
+            goes = self.under_way < MOST_UNDER_WAY
+            self.under_way += goes
+        if goes:
+            _pool.submit(self._work)
+
+    def _work(self) -> None:
+        while turns := self._next():
+            try:
+                with pymongo.timeout(max(min(turn.end for turn in turns) - time.monotonic(), MOMENT)):
+                    self.prepare([turn.job for turn in turns])
+            except BaseException as error:  # noqa: BLE001 - it is raised where each of them is awaited
+                for turn in turns:
+                    turn.fail(error)
+            else:
+                for turn in turns:
+                    turn.take()
+
+    def _next(self) -> list[Turn]:
+        with self.lock:
+            turns, self.waiting = self.waiting, []
+            self.under_way -= not turns
+        return turns
 
 
 _pool = Pool()
@@ -102,10 +162,16 @@ _loop: ContextVar[asyncio.AbstractEventLoop] = ContextVar("hive.pool.loop")
 _end: ContextVar[float] = ContextVar("hive.pool.end")
 
 
-async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any, Any, bool]]) -> T:
+async def run(
+    story: Generator[E, None, T],
+    deliver: Callable[[E], Coroutine[Any, Any, bool]],
+    batch: Batch | None = None,
+    job: Any = None,
+) -> T:
     """Run `story` in the pool. What it yields is delivered on the event loop before it goes on.
 
-    Where `deliver` gives True, the time that the story may spend begins anew.
+    Where `deliver` gives True, the time that the story may spend begins anew. With a `batch` the story begins
+    when that is prepared for its `job`.
 
     An exception of `deliver` is raised in the story, at its ``yield``, and out of here as it is. The story
     and its deliveries share one context (`contextvars`), which starts as a copy of the caller's.
@@ -118,9 +184,14 @@ async def run(story: Generator[E, None, T], deliver: Callable[[E], Coroutine[Any
     left = DEADLINE
     while True:
         start = time.monotonic()
-        turn = partial(context.run, _turn, step, start + left)
+        turn = Turn(partial(context.run, _turn, step, start + left), start + left, job)
+        if batch is None:
+            _pool.submit(turn.take)
+        else:
+            batch.submit(turn)
+            batch = None
         try:
-            ended, outcome = await _pool.submit(turn)
+            ended, outcome = await turn.future
         except PyMongoError as error:
             if error is refusal:
                 raise

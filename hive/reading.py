@@ -6,10 +6,11 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
-from hive import codings, cursors, payload, protection, query, shapes, signals
+from hive import codings, cursors, payload, pool, protection, query, shapes, signals
 from hive.authentication import authentication_of
 from hive.errors import BadRequest
 from hive.exchange import Chunk, Exchange, Story
+from hive.paths import segments_of
 from hive.permissions import is_regardless
 from hive.places.pages import Page
 from hive.places.place import Item, Place
@@ -25,6 +26,19 @@ UNSIGNED = b"hive"
 
 class Reader(Exchange):
     """A request that reads."""
+
+    def batch(self) -> pool.Batch | None:
+        """Requests for one document that come together become one query, where nobody else has a say in it."""
+        resource = self.resource
+        if not resource.is_plain or self.request.method not in ("GET", "HEAD"):
+            return None
+        rest = self.request.path[len(resource.root) :].strip("/")
+        if not rest or "/" in rest or signals.pre_get_instance.has_receivers_for(resource.model):
+            return None
+        if not is_regardless(protection.permission(self, resource, "get")):
+            return None
+        self.wanted = next(resource.keys.queries(segments_of(f"/{rest}")[0]), {}).get("_id")
+        return None if self.wanted is None else resource.batch
 
     def listing(self, place: Any) -> Listing:
         """What the request asks of a list. Raises `BadRequest`."""

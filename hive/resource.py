@@ -14,9 +14,9 @@ from hive.fields import EMBEDDED, codec
 from hive.names import every, is_allowed
 from hive.permissions import Permission, checked as checked_permission, conceals, fields_named_in
 from hive.plain import dumps, plain
-from hive.pool import settled
+from hive.pool import Batch, settled
 from hive.routers import arguments_in
-from hive.rows import Rows, rows_of
+from hive.rows import Rows, has_plain_objects, rows_of
 from hive.schema import (
     Visibility,
     check_files,
@@ -88,6 +88,14 @@ class Resource:
         if not self.varies:  # else only what `seen_by` gives has a serializer
             self.serializer = self._serializer(self._visibility())
         self.keys = Keys(model)
+        self.is_plain = (
+            scope is None
+            and self.keys.lookup is None
+            and has_plain_objects(model)
+            and not hasattr(model, "to_dict")
+        )
+        """Whether a document is read by its primary key, and nothing of the application's has a say in it."""
+        self.batch = Batch(self._read_ahead)
 
         self.root = "/" + path_of(*f"{self.prefix}/{self.name}".split("/")[1:])
         """The path of the list, percent-encoded: ``/api/user``."""
@@ -123,6 +131,14 @@ class Resource:
     def _serializer(self, visibility: Visibility) -> Serializer:
         check_visibility(self.model, visibility)
         return Serializer(self.model, visibility)
+
+    def _read_ahead(self, handlers: list[Any]) -> None:
+        """Fetch what several requests want in one query. What is not found, each looks for itself."""
+        if len(handlers) > 1:
+            wanted = [handler.wanted for handler in handlers]
+            found = {raw["_id"]: raw for raw in rows_of(self.model).among(wanted)}
+            for handler in handlers:
+                handler.fetched = found.get(handler.wanted)
 
     def rows(self, handler: Any) -> Rows:
         """The documents that exist for this request; runs in the pool."""

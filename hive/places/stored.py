@@ -34,6 +34,10 @@ class Collection(Place):
         """The document with this ID."""
 
         def find() -> Raw | None:
+            handler = self.world.handler
+            if handler.fetched is not None:  # which holds once
+                fetched, handler.fetched = handler.fetched, None
+                return fetched  # type: ignore[no-any-return]
             return by_name(self.world.rows(self.resource), self.resource.keys, name)
 
         return Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
