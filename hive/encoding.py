@@ -9,12 +9,14 @@ import mongoengine as me
 from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered
 
-from hive.codecs.codec import Codec, expect
+from hive.codecs.codec import Codec, Encode, expect
 from hive.codecs.containers import Embedded, Mapping
 from hive.errors import own_fault
 from hive.fields import codec
 from hive.plain import plain
 from hive.schema import Visibility, check_visibility
+
+Default = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -98,24 +100,30 @@ class Encoder:
             return self.of(class_name).encode(raw)
         if self.own_dict is not None:
             return self._shown(self.own_dict(self.model._from_son(raw)))
-        result = {"_cls": self.model._class_name} if self.polymorphic else {}
-        for name, db_field, encode, default in self._plan:
-            value = raw.get(db_field)
-            if value is None:
-                result[name] = None if default is None else default()
-            else:
+        names, keys, changed = self._plan
+        result: dict[str, Any] = dict(zip(names, map(raw.get, keys), strict=True))
+        for name, encode, default in changed:
+            value = result[name]
+            if value is not None:
                 result[name] = value if encode is None else encode(value)
+            elif default is not None:
+                result[name] = default()
+        if self.polymorphic:
+            result = {"_cls": self.model._class_name, **result}
         if self.model._dynamic:
             result |= self._shown({key: plain(raw[key]) for key in raw if self._is_dynamic(key)})
         return result
 
     @cached_property
-    def _plan(self) -> list[tuple[str, str, Callable[[Any], Any] | None, Callable[[], Any] | None]]:
-        return [
-            (member.name, member.field.db_field, member.codec.encode, default_of(member))
-            for member in self.members.values()
-            if member.readable
-        ]
+    def _plan(self) -> tuple[list[str], list[str], list[tuple[str, Encode | None, Default | None]]]:
+        """The names for clients, those in MongoDB, and what is to be done to a value, or where there is none."""
+        shown = [member for member in self.members.values() if member.readable]
+        changes = [(member.name, member.codec.encode, default_of(member)) for member in shown]
+        return (
+            [member.name for member in shown],
+            [member.field.db_field for member in shown],
+            [change for change in changes if change[1:] != (None, None)],
+        )
 
     def _is_dynamic(self, key: str) -> bool:
         return key not in self._declared and not self.visibility.unreadable(self.path + key)
@@ -159,7 +167,7 @@ def ordered(model: Any) -> list[tuple[str, Any]]:
     return sorted(model._fields.items(), key=lambda item: item[0] != identity)
 
 
-def default_of(member: Member) -> Callable[[], Any] | None:
+def default_of(member: Member) -> Default | None:
     """What a stored document without this field has in Python, as JSON."""
     field, encode = member.field, member.codec.encode
     if field.default is None or field.null:

@@ -68,8 +68,6 @@ class Exchange(BodyHandler):
         self.values: dict[str, Any] = {}
         self.views: dict[Resource, Resource] = {}
         self.answers: dict[Permission, bool] = {}
-        self.wanted: Any = None  # the primary key of the document that is read ahead for the request
-        self.fetched: Any = None  # that document
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -176,6 +174,9 @@ class Exchange(BodyHandler):
 
     def readable(self, items: list[Item]) -> list[Item]:
         """Those of a list that the client may read."""
+        resources = dict.fromkeys(item.resource for item in items if item.resource is not None)
+        if all(protection.shows_all(self, resource) for resource in resources):
+            return items
         return [
             item
             for item in items

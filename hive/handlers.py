@@ -33,13 +33,13 @@ class ModelHandler(Reader):
     head = get
 
     def _get_list(self, place: Any) -> Story:
-        listing = self.listing(place)
+        listing = self.once("listing", lambda: self.listing(place))
         yield from self.emit(signals.pre_get_list, place.sender, arguments=place.arguments)
         items: list[Item] = []
         if listing.window.all:
             yield from self.stream(place, listing)
         else:
-            page = place.page(listing)
+            page = self.once("page", lambda: place.page(listing))
             items = self.readable(page.items)
             self.describe(listing, page)
             self.show(lambda: self.shown(items, listing.shape), "Prefer")

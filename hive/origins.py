@@ -111,8 +111,9 @@ def cors_headers(request: Any, allowed: Iterable[str]) -> dict[str, str]:
 
 def is_preflight(request: Any) -> bool:
     """Whether a browser asks, of itself, if a page of another origin may send a request."""
-    asks = {"Origin", "Access-Control-Request-Method"} <= set(request.headers)
-    return asks and str(request.method) == "OPTIONS"
+    return str(request.method) == "OPTIONS" and (
+        "Origin" in request.headers and "Access-Control-Request-Method" in request.headers
+    )
 
 
 def preflight_headers(request: Any, methods: Iterable[str]) -> dict[str, str]:

@@ -6,11 +6,10 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
-from hive import codings, cursors, payload, pool, protection, query, shapes, signals
+from hive import codings, cursors, payload, protection, query, shapes, signals
 from hive.authentication import authentication_of
 from hive.errors import BadRequest
-from hive.exchange import Chunk, Exchange, Story
-from hive.paths import segments_of
+from hive.exchange import Chunk, Story
 from hive.permissions import is_regardless
 from hive.places.pages import Page
 from hive.places.place import Item, Place
@@ -18,27 +17,15 @@ from hive.plain import dumps
 from hive.query import Listing, Vocabulary
 from hive.resource import Resource
 from hive.shapes import Shape
+from hive.together import Together
 
 NDJSON = "application/x-ndjson"
 UNSIGNED = b"hive"
 """What signs cursors where the application has no secret: enough to tell one that was changed by mistake."""
 
 
-class Reader(Exchange):
+class Reader(Together):
     """A request that reads."""
-
-    def batch(self) -> pool.Batch | None:
-        """Requests for one document that come together become one query, where nobody else has a say in it."""
-        resource = self.resource
-        if not resource.is_plain or self.request.method not in ("GET", "HEAD"):
-            return None
-        rest = self.request.path[len(resource.root) :].strip("/")
-        if not rest or "/" in rest or signals.pre_get_instance.has_receivers_for(resource.model):
-            return None
-        if not is_regardless(protection.permission(self, resource, "get")):
-            return None
-        self.wanted = next(resource.keys.queries(segments_of(f"/{rest}")[0]), {}).get("_id")
-        return None if self.wanted is None else resource.batch
 
     def listing(self, place: Any) -> Listing:
         """What the request asks of a list. Raises `BadRequest`."""
@@ -88,7 +75,8 @@ class Reader(Exchange):
 
     def describe(self, listing: Listing, page: Page) -> None:
         """Say in the headers how the list goes on, and, where that was asked for, how long it is."""
-        self.set_header("Link", query.link(self.request, self._windows(listing, page)))
+        link = self.once("link", lambda: query.link(self.request, self._windows(listing, page)))
+        self.set_header("Link", link)
         if listing.count is not None:
             self.set_header("X-Total-Count", str(page.total))
             self.set_header("Preference-Applied", f"count={listing.count}")
@@ -119,8 +107,8 @@ class Reader(Exchange):
         self._set_representation(payload.JSON, *vary)
         if self.request.method == "HEAD":
             return
-        body = dumps(value())
-        tag = f'"{sha256(body).hexdigest()[:32]}"'
+        body = self.once("body", lambda: dumps(value()))
+        tag = self.once("tag", lambda: f'"{sha256(body).hexdigest()[:32]}"')
         self.set_header("Etag", tag)
         if self.check_etag_header():
             self.set_status(304)

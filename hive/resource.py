@@ -6,6 +6,7 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import mongoengine as me
 
@@ -88,14 +89,10 @@ class Resource:
         if not self.varies:  # else only what `seen_by` gives has a serializer
             self.serializer = self._serializer(self._visibility())
         self.keys = Keys(model)
-        self.is_plain = (
-            scope is None
-            and self.keys.lookup is None
-            and has_plain_objects(model)
-            and not hasattr(model, "to_dict")
-        )
-        """Whether a document is read by its primary key, and nothing of the application's has a say in it."""
-        self.batch = Batch(self._read_ahead)
+        self.is_plain = not (self.varies or scope or self.keys.lookup or hasattr(model, "to_dict"))
+        self.is_plain = self.is_plain and has_plain_objects(model)
+        """Whether documents are read by primary key, alike for all, and without code of the application."""
+        self.batches: WeakValueDictionary[str, Batch] = WeakValueDictionary()
 
         self.root = "/" + path_of(*f"{self.prefix}/{self.name}".split("/")[1:])
         """The path of the list, percent-encoded: ``/api/user``."""
@@ -131,14 +128,6 @@ class Resource:
     def _serializer(self, visibility: Visibility) -> Serializer:
         check_visibility(self.model, visibility)
         return Serializer(self.model, visibility)
-
-    def _read_ahead(self, handlers: list[Any]) -> None:
-        """Fetch what several requests want in one query. What is not found, each looks for itself."""
-        if len(handlers) > 1:
-            wanted = [handler.wanted for handler in handlers]
-            found = {raw["_id"]: raw for raw in rows_of(self.model).among(wanted)}
-            for handler in handlers:
-                handler.fetched = found.get(handler.wanted)
 
     def rows(self, handler: Any) -> Rows:
         """The documents that exist for this request; runs in the pool."""

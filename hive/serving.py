@@ -62,10 +62,10 @@ class ProblemHandler(RequestHandler):
             return False
 
     def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        self.set_header("X-Request-ID", self.request_id)
-        cors = origins.cors_headers(self.request, origins.readers(self.settings))
-        for name, value in {**SECURITY, **cors}.items():
+        del self._headers["Server"]
+        self._headers.update(SECURITY)
+        self._headers["X-Request-Id"] = self.request_id
+        for name, value in origins.cors_headers(self.request, origins.readers(self.settings)).items():
             self.set_header(name, value)
         if self.request.protocol == "https":
             self.set_header("Strict-Transport-Security", f"max-age={SECONDS_OF_HTTPS}")

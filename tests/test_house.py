@@ -23,7 +23,7 @@ MODULES = {
 }
 ORDER = [
     *("__init__", "testing", "plugins", "server", "authhive", "flows", "signin", "routing"),
-    *("handlers", "reading", "exchange", "bodies", "serving", "codings", "paths"),
+    *("handlers", "reading", "together", "exchange", "bodies", "serving", "codings", "paths"),
     *(
         "places.reference",
         "places.embedded",
@@ -56,7 +56,7 @@ ORDER = [
     *("signals", "dispatcher", "connections", "listeners", "receivers", "current", "exclusive", "embedded"),
 ]
 """The modules of hive in the order in which they are read: each imports only from those after it."""
-LISTENED_TO = {"handlers", "reading", "exchange", "serving", "routing", "signin", "providers"}
+LISTENED_TO = {"handlers", "reading", "together", "exchange", "serving", "routing", "signin", "providers"}
 
 
 def imported(tree):

@@ -5,6 +5,7 @@ that comes back as it was read stays what it is, with all that they did not see.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import mongoengine as me
@@ -29,7 +30,7 @@ class Embedded(Codec):
         super().__init__(field)
         self.serializer_of = serializer_of
 
-    @property
+    @cached_property
     def serializer(self) -> Any:
         """Made when first needed, for an embedded document may hold itself."""
         return self.serializer_of(self.field.document_type)

@@ -70,8 +70,7 @@ class Bytes(Codec):
 class Id(Codec):
     """`ObjectIdField`."""
 
-    def encode(self, value: Any) -> str:
-        return str(value)
+    encode: Encode | None = str
 
     def decode(self, value: Any, decoding: Any, current: Any = None) -> ObjectId:
         expect(isinstance(value, str), "24 hexadecimal digits")

@@ -35,7 +35,7 @@ class Collection(Place):
 
         def find() -> Raw | None:
             handler = self.world.handler
-            if handler.fetched is not None:  # which holds once
+            if handler.fetched is not None:  # it was read together with others; this holds once
                 fetched, handler.fetched = handler.fetched, None
                 return fetched  # type: ignore[no-any-return]
             return by_name(self.world.rows(self.resource), self.resource.keys, name)
