@@ -1,6 +1,5 @@
 """The body of a request, as it arrives: no more of it than is allowed."""
 
-from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -8,6 +7,7 @@ from tornado.web import stream_request_body
 
 from hive import payload
 from hive.errors import ContentTooLarge, UnsupportedMediaType
+from hive.lazy import lazy
 from hive.serving import ProblemHandler
 
 BODY_LIMIT = 2**20
@@ -22,7 +22,7 @@ class BodyHandler(ProblemHandler):
 
     _is_unchecked = False  # whether the token against forged requests is still to come, with the form
 
-    @cached_property
+    @lazy
     def _body(self) -> bytearray:
         return bytearray()
 

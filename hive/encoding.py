@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping as MappingOf
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import mongoengine as me
@@ -13,6 +12,7 @@ from hive.codecs.codec import Codec, Encode, expect
 from hive.codecs.containers import Embedded, Mapping
 from hive.errors import own_fault
 from hive.fields import codec
+from hive.lazy import lazy
 from hive.plain import plain
 from hive.schema import Visibility, check_visibility
 
@@ -114,9 +114,9 @@ class Encoder:
             result |= self._shown({key: plain(raw[key]) for key in raw if self._is_dynamic(key)})
         return result
 
-    @cached_property
+    @lazy
     def _plan(self) -> tuple[list[str], list[str], list[tuple[str, Encode | None, Default | None]]]:
-        """The names for clients, those in MongoDB, and what is to be done to a value, or where there is none."""
+        """The names for clients, those in MongoDB, and what is done to a value, or where there is none."""
         shown = [member for member in self.members.values() if member.readable]
         changes = [(member.name, member.codec.encode, default_of(member)) for member in shown]
         return (

@@ -5,6 +5,7 @@ goes back to the event loop for that; where nobody does, the whole request is on
 before anything else can go wrong.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from hive.exchange import Story, story
 from hive.places.embedded import Embedded
 from hive.places.place import Holder, Item, Place
 from hive.places.reference import Reference
-from hive.places.stored import Collection
+from hive.places.stored import Collection, Row
 from hive.reading import Reader
 from hive.storage import Stored
 
@@ -93,7 +94,7 @@ class ModelHandler(Reader):
         yield from self._before_update(place, stored, stored.document)
         with place.telling():
             change = storage.update(stored, place.holder.locate, partial(place.put_into, value=reference))
-        yield from self._after_update(change.document, change.updated_fields)
+        yield from self._after_update(change.document, lambda: change.updated_fields)
         shown = self.may_read(target.resource, target.hydrate(raw))
         self.reply(200, target.encode(raw) if shown else None)
 
@@ -112,7 +113,7 @@ class ModelHandler(Reader):
             instance, change = storage.create_in(part, stored, place.holder.locate, place.link)
         raw = storage.image_of(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
-        yield from self._after_update(change.document, change.updated_fields)
+        yield from self._after_update(change.document, lambda: change.updated_fields)
         self.created_document(resource, instance, raw, in_list=place.many)
 
     def _embed(self, place: Any, body: dict[str, Any]) -> Story:
@@ -126,7 +127,7 @@ class ModelHandler(Reader):
             change = storage.update(stored, place.holder.locate, partial(place.put_into, value=instance))
         name, raw = place.name_of(instance, change.part), place.kind.to_mongo(instance)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
-        yield from self._after_update(change.document, change.updated_fields)
+        yield from self._after_update(change.document, lambda: change.updated_fields)
         self.created(place.codec.encode(raw), name, in_list=place.many)
 
     @story
@@ -154,9 +155,9 @@ class ModelHandler(Reader):
             yield from self._before_update(place, stored, stored.document)
         with target.telling():
             change = storage.update(stored, target.locate, part.apply)
-        yield from self._after_update(change.part, change.part_updated_fields)
+        yield from self._after_update(change.part, lambda: change.part_updated_fields)
         if isinstance(target, Embedded):
-            yield from self._after_update(change.document, change.updated_fields)
+            yield from self._after_update(change.document, lambda: change.updated_fields)
         shown = isinstance(target, Embedded) or self.may_read(target.resource, change.document)
         self.reply(200, target.encode(change.raw) if shown else None)
 
@@ -166,6 +167,10 @@ class ModelHandler(Reader):
         place: Any = self.place()
         if isinstance(place, Reference):
             yield from self._unlink(place)
+            return
+        if self._nobody_looks_at(place):
+            storage.delete_by_key(place.model, place.key)
+            self.set_status(204)
             return
         instance, stored = place.current, place.stored
         yield from self.emit(signals.pre_delete_instance, type(instance), instance, arguments=place.arguments)
@@ -179,7 +184,18 @@ class ModelHandler(Reader):
         self.set_status(204)
         yield from self.emit(signals.post_delete_instance, type(instance), instance=instance)
         if isinstance(place, Embedded):
-            yield from self._after_update(change.document, change.updated_fields)
+            yield from self._after_update(change.document, lambda: change.updated_fields)
+
+    def _nobody_looks_at(self, place: Any) -> bool:
+        """Whether a document can be deleted without a look at it: nobody hears of it, or has a say in it."""
+        heard = (signals.pre_delete_instance, signals.post_delete_instance)
+        return (
+            isinstance(place, Row)
+            and place.key is not None
+            and not place.looked
+            and not any(signal.has_receivers_for(place.model) for signal in heard)
+            and storage.is_deleted_by_key(place.model)
+        )
 
     def _unlink(self, place: Reference) -> Story:
         """Unset a reference, or take it out of its list: only the holder changes."""
@@ -189,7 +205,7 @@ class ModelHandler(Reader):
         with place.telling():
             change = storage.update(stored, place.holder.locate, place.take_from)
         self.set_status(204)
-        yield from self._after_update(change.document, change.updated_fields)
+        yield from self._after_update(change.document, lambda: change.updated_fields)
 
     @story
     def options(self) -> Story:
@@ -206,10 +222,10 @@ class ModelHandler(Reader):
             yield from self.emit(signal, sender, instance, arguments=place.arguments)
             stored.renew()  # for receivers have had it in hand, and what they do to it is not to be stored
 
-    def _after_update(self, instance: Any, updated_fields: dict[str, Any]) -> Story:
-        yield from self.emit(
-            signals.post_update_instance, type(instance), instance=instance, updated_fields=updated_fields
-        )
+    def _after_update(self, instance: Any, updated_fields: Callable[[], dict[str, Any]]) -> Story:
+        signal, sender = signals.post_update_instance, type(instance)
+        if signal.has_receivers_for(sender):
+            yield from self.emit(signal, sender, instance=instance, updated_fields=updated_fields())
 
 
 def named(body: dict[str, Any], place: Reference) -> Any:

@@ -1,7 +1,6 @@
 """Who listens to a signal, and on which terms."""
 
 from collections.abc import Callable, Hashable, Iterable
-from functools import cached_property
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from blinker.base import ANY_ID
 from tornado.web import Application
 
 from hive.current import context
+from hive.lazy import lazy
 from hive.receivers import Call, Receiver, is_lasting, name_of
 
 LISTENER, PLACE = itemgetter(0), itemgetter(2)
@@ -77,11 +77,11 @@ class Connection(NamedTuple):
 class Bucket(frozenset[Connection]):
     """Some connections, with what those who send need to know of them."""
 
-    @cached_property
+    @lazy
     def listeners(self) -> tuple[Listener, ...]:
         return in_order(self)
 
-    @cached_property
+    @lazy
     def is_limited(self) -> bool:
         """Whether some of them hear one application only."""
         return any(connection.on.application is not None for connection in self)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +9,7 @@ from hive import codings, cursors, payload, protection, query, shapes, signals
 from hive.authentication import authentication_of
 from hive.errors import BadRequest
 from hive.exchange import Chunk, Story
+from hive.lazy import lazy
 from hive.permissions import is_regardless
 from hive.places.pages import Page
 from hive.places.place import Item, Place
@@ -58,7 +58,7 @@ class Reader(Together):
         permission = protection.permission(self, resource, "get")
         return not heard and resource.serializer.own_dict is None and is_regardless(permission)
 
-    @cached_property
+    @lazy
     def _cursor_key(self) -> bytes:
         authentication = authentication_of(self.application)
         secret = self.settings.get("cookie_secret")

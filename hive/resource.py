@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from copy import copy
-from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -12,6 +11,7 @@ import mongoengine as me
 
 from hive.errors import own_fault
 from hive.fields import EMBEDDED, codec
+from hive.lazy import lazy
 from hive.names import every, is_allowed
 from hive.permissions import Permission, checked as checked_permission, conceals, fields_named_in
 from hive.plain import dumps, plain
@@ -134,7 +134,7 @@ class Resource:
         scope = self.scope
         return rows_of(self.model, None if scope is None else lambda queryset: scope(queryset, handler))
 
-    @cached_property
+    @lazy
     def has_text(self) -> bool:
         """Whether the model has a text index, of fields that clients may filter by."""
         specs = [spec["fields"] for spec in self.model._meta["index_specs"]]

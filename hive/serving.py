@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import socket
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from secrets import token_hex
 from typing import Any
@@ -15,6 +15,7 @@ from hive import errors, origins, signals
 from hive.current import Current, context
 from hive.dispatcher import Signal
 from hive.errors import NotFound, Problem
+from hive.lazy import lazy
 
 logger = logging.getLogger("hive")
 
@@ -46,7 +47,7 @@ class ProblemHandler(RequestHandler):
 
     request: Any  # Tornado's own type does not know the connection
 
-    @cached_property
+    @lazy
     def request_id(self) -> str:
         """Names this request in the log and in its answer: as a trusted client says, or anew."""
         told: list[str] = self.request.headers.get_list("X-Request-ID")

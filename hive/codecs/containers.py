@@ -5,7 +5,6 @@ that comes back as it was read stays what it is, with all that they did not see.
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import mongoengine as me
@@ -15,6 +14,7 @@ from hive.codecs.codec import Codec, expect, json_of
 from hive.codecs.references import GenericReference, registered
 from hive.codecs.untyped import Anything, key_of
 from hive.errors import Invalid
+from hive.lazy import lazy
 from hive.plain import as_json, plain
 from hive.values import Merge, Part, frozen, settle
 
@@ -30,7 +30,7 @@ class Embedded(Codec):
         super().__init__(field)
         self.serializer_of = serializer_of
 
-    @cached_property
+    @lazy
     def serializer(self) -> Any:
         """Made when first needed, for an embedded document may hold itself."""
         return self.serializer_of(self.field.document_type)

@@ -1,7 +1,6 @@
 """Places that are references, or lists of them; through them, the documents there."""
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, ClassVar
 
 import mongoengine as me
@@ -10,6 +9,7 @@ from hive import protection
 from hive.codecs.references import key_in, model_of, reference_to, registered
 from hive.encoding import Member
 from hive.errors import Invalid, NotFound
+from hive.lazy import lazy
 from hive.places import pages
 from hive.places.field import Field
 from hive.places.pages import Page
@@ -102,7 +102,7 @@ class Reference(Field):
         if self.find_in(self.holder.current) is None:
             raise NotFound
 
-    @cached_property
+    @lazy
     def target(self) -> Row:
         """The document behind the reference. Raises `NotFound` if there is none, or none for this request."""
         value = self.find_in(self.holder.current)
@@ -123,7 +123,7 @@ class Reference(Field):
 class ListedReference(Reference):
     verbs = ("GET", "PUT", "PATCH", "DELETE")
 
-    @cached_property
+    @lazy
     def target(self) -> Row:
         references = list(map(self.identity, self.items_in(self.holder.current)))
         for model in dict.fromkeys(model for model, _ in references):
@@ -143,7 +143,7 @@ class ListedReference(Reference):
     def check_holds(self) -> None:
         self.named  # noqa: B018 - which looks for it in the list
 
-    @cached_property
+    @lazy
     def named(self) -> tuple[Any, Any]:
         """The identity of the reference that the URL names. It may be one whose target is no more."""
         try:

@@ -1,11 +1,12 @@
 """Places that are documents stored for themselves."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from hive import protection
 from hive.errors import NotFound
+from hive.lazy import lazy
 from hive.places import pages
 from hive.places.pages import Page
 from hive.places.place import Holder, Item, Place, World
@@ -40,7 +41,10 @@ class Collection(Place):
                 return fetched  # type: ignore[no-any-return]
             return by_name(self.world.rows(self.resource), self.resource.keys, name)
 
-        return Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
+        row = Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
+        if self.resource.is_plain:
+            row.key = next(self.resource.keys.queries(name), {}).get("_id")
+        return row
 
     @property
     def streams(self) -> bool:  # type: ignore[override]
@@ -54,11 +58,11 @@ class Collection(Place):
         """The whole list, some items at a time."""
         return pages.streamed(self._rows, listing, self._item, indexed=self.resource.require_index)
 
-    @cached_property
+    @lazy
     def _rows(self) -> Rows:
         return self.world.rows(self.resource)
 
-    @cached_property
+    @lazy
     def _item(self) -> Callable[[Raw], Item]:
         return item_of(self.resource, self.model)
 
@@ -92,8 +96,9 @@ class Row(Holder):
         self.find = find
         self.checked: list[str] = []
         self.looked = False  # whether the answers came from the document itself
+        self.key: Any = None  # its primary key, where that is all to find it by
 
-    @cached_property
+    @lazy
     def found(self) -> Raw | None:
         return self.find()
 
@@ -103,7 +108,7 @@ class Row(Holder):
             raise NotFound
         return self.found
 
-    @cached_property
+    @lazy
     def stored(self) -> Stored:
         return Stored(self.hydrate(self.raw), self.raw, self._load)
 
