@@ -1,12 +1,13 @@
 """Query parameters as a filter: for MongoDB, and for documents in memory."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace as changed
 from typing import Any
 
 from hive.encoding import Encoder
 from hive.errors import BadRequest
-from hive.matching import found
+from hive.matching import distance, found, points
 from hive.names import Allowed, Named, known, last, quoted, resolve, unknown
 from hive.operands import NOTHING, Find, Near, split
 from hive.operators import OPERATORS, around, operators_of
@@ -38,6 +39,12 @@ class Condition:
         if ordered and self.operator == "near":
             return around(self.value, self.value.metres)
         return OPERATORS[self.operator].expression(self.named, self.value)
+
+    def distance(self, raw: Mapping[str, Any]) -> float:
+        """For ``near``, the metres to the nearest point that the document has."""
+        center = self.value.longitude, self.value.latitude
+        every = (point for value in found(raw, self.key.split(".")) for point in points(value))
+        return min((distance(center, point) for point in every), default=math.inf)
 
     def holds(self, raw: Mapping[str, Any]) -> bool:
         values = list(found(raw, self.key.split(".")))

@@ -11,7 +11,7 @@ from typing import Any
 
 from bson import Decimal128, ObjectId
 
-from hive.codecs.containers import Embedded, Items, Mapping as MappingCodec
+from hive.codecs.containers import Dictionary, Embedded, Items, Mapping as MappingCodec
 from hive.codecs.geo import Geometry
 from hive.cursors import Position
 from hive.encoding import Encoder
@@ -21,7 +21,7 @@ from hive.names import Allowed, Named, resolve
 Order = tuple[tuple[str, int], ...]
 """Names in MongoDB, each with 1 or -1."""
 MOST_NAMES = 8
-UNSORTED = (Embedded, Geometry, Items, MappingCodec)
+UNSORTED = (Dictionary, Embedded, Geometry, Items, MappingCodec)
 KEY = "_id"
 KINDS: tuple[Any, ...] = (int | float | Decimal, str, bytes, ObjectId, datetime)
 """Types in the order in which MongoDB sorts their values, after null; True is a number as it is to Python."""

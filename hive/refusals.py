@@ -6,14 +6,16 @@ from itertools import chain
 from typing import Any
 
 from mongoengine.errors import NotUniqueError, OperationError, SaveConditionError, ValidationError
-from pymongo.errors import DocumentTooLarge, PyMongoError
+from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
 
 from hive.changes import name_of
-from hive.errors import Conflict, ContentTooLarge, FieldError, Invalid
+from hive.errors import BadRequest, Conflict, ContentTooLarge, FieldError, Invalid
 from hive.pool import raise_answer
 
 UNINDEXABLE = (16572, 16755, 13026, 13027)
 """MongoDB's codes for a geometry that its index cannot take, such as a polygon whose edges cross."""
+UNSEARCHABLE = (2, 27, 291)
+"""MongoDB's codes for ``$near`` or ``$text`` without an index; a server without text search has the first."""
 TOO_LARGE = (10334, 17419, 17420)
 DOCUMENT_VALIDATION = 121
 
@@ -41,6 +43,17 @@ def answering(model: Any) -> Iterator[None]:
             raise ContentTooLarge("The document is too large to be stored.") from error
         if isinstance(error.__context__, PyMongoError):
             raise_answer(error.__context__)
+        raise
+
+
+@contextmanager
+def searching() -> Iterator[None]:
+    """Tell the client of a search by place or text that MongoDB cannot do here, for want of an index."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code in UNSEARCHABLE:
+            raise BadRequest("There is no index here for this search.") from error
         raise
 
 

@@ -32,7 +32,7 @@ def checked_names(model: Any, option: str, names: Iterable[str]) -> frozenset[st
     chosen = frozenset(names)
     known = {name for name, _ in fields_of(model)}
     for name in sorted(chosen - known, key=str):
-        if not model._dynamic:
+        if not model._dynamic or str(name).split(".")[0] in known:
             raise ValueError(f"{option} names {name!r}, which is not a field of {model.__name__}.")
     return chosen
 

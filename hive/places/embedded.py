@@ -92,7 +92,9 @@ class EmbeddedList(Field):
         """The part of the list that a request asks for."""
         items = [self._item(self.kind.to_mongo(item)) for item in self.items_in(self.holder.current)]
         items = [item for item in items if filters.holds(listing.conditions, item.raw)]
-        if listing.order is not None:
+        if listing.order is None:
+            items = pages.nearest(items, listing)
+        else:
             items = arranged(items, listing.order, lambda item: item.raw)
         return pages.numbered(items, listing.window)
 

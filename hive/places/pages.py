@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from hive import filters, indexes, orders
 from hive.cursors import Position
@@ -12,6 +12,7 @@ from hive.filters import AnyOf, Condition
 from hive.orders import KEY, Order
 from hive.places.place import Item
 from hive.query import Listing, Window
+from hive.refusals import searching
 from hive.rows import BY_KEY, Raw, Rows
 
 STREAMED_AT_ONCE = 500
@@ -50,12 +51,11 @@ def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed
     check_index(rows, listing, required=indexed)
     asked, window = matching(rows, listing), listing.window
     how = projection(listing, rows)
-    total = count(rows, listing)
     if order is None:
-        raws = asked.page(RELEVANCE if listing.text else (), window.skip, window.size + 1, **how)
-        return Page(
-            [item(raw) for raw in raws[: window.size]], window.skip > 0, len(raws) > window.size, total=total
-        )
+        with searching():
+            raws = asked.page(RELEVANCE if listing.text else (), window.skip, window.size + 1, **how)
+        items = [item(raw) for raw in raws[: window.size]]
+        return Page(items, window.skip > 0, len(raws) > window.size, total=count(rows, listing))
     position, way = window.after or window.before, orders.reverse(order) if window.before else order
     if position is not None:
         asked = asked.where(beyond(way, position))
@@ -71,8 +71,14 @@ def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed
         is_numbered=window.number is not None or (bool(raws) and found is None),
         ends=found,
         options=rows.collection.codec_options,
-        total=total,
+        total=count(rows, listing),
     )
+
+
+def nearest(items: Sequence[Item], listing: Listing) -> list[Item]:
+    """Items of a list in memory by distance, where they were asked to be near."""
+    near = next(filter(is_near, listing.conditions), None)
+    return list(items) if near is None else sorted(items, key=lambda item: near.distance(item.raw))
 
 
 def streamed(
@@ -143,7 +149,7 @@ def is_kept(listing: Listing) -> bool:
     return not any(map(is_near, listing.conditions))
 
 
-def is_near(condition: Condition | AnyOf) -> bool:
+def is_near(condition: Condition | AnyOf) -> TypeGuard[Condition]:
     return isinstance(condition, Condition) and condition.operator == "near"
 
 
