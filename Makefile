@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs clean
+.PHONY: help run test lint docs bench clean
 
 help:  ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -23,6 +23,9 @@ lint: .venv/dev.stamp  ## check style, format and types
 
 docs: .venv/dev.stamp  ## check the documents: run every code block in them
 	@$(BIN)/python -m pytest tests/test_docs.py
+
+bench: .venv/embedded.stamp .venv/fast.stamp  ## measure speed and growth beside peers; BENCH="--rounds 2"
+	@$(BIN)/python -m benchmarks --write benchmarks/RESULTS.md $(BENCH)
 
 clean:  ## remove what was built; the data in ./hive-data stays
 	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -8,25 +8,24 @@ other in every round, under 16 connections. Printed are the medians over the rou
 
 import argparse
 import asyncio
-import contextlib
 import os
-import platform
 import statistics
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import mongoengine as me
-import orjson
-import tornado
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from benchmarks.requests import BODY, CONNECTIONS, Cpu, Person, fill
+from benchmarks import load
+from benchmarks.load import HOST, http
+from benchmarks.machine import about
+from benchmarks.models import Person
+from benchmarks.operations import changes, new
+from benchmarks.people import DATABASE, fill
+from benchmarks.servers import Process, mongodb, serving
+from benchmarks.tables import table
 from hive import AuthHive, HTTPServer, ModelHive, Provider
-from hive.embedded import Server
 from hive.permissions import everyone, owner, signed_in
 
 USER = {"id": "Ann", "name": "Ann", "email": "ann@example.org"}
@@ -50,87 +49,65 @@ ALLOW: dict[str, Any] = {
 }
 
 
-async def serve(design: str, uri: str) -> None:
-    me.connect("bench", host=uri, uuidRepresentation="standard")
-    routes = [("/cpu", Cpu), *ModelHive.routes_for(Person, allow=ALLOW[design])]
+async def serve(port: int, uri: str, design: str) -> None:
+    me.connect(DATABASE, host=uri, uuidRepresentation="standard")
+    routes = ModelHive.routes_for(Person, allow=ALLOW[design])
     if ALLOW[design] is not None:
         routes += AuthHive.routes_for([Trusting()])
     application = Application(routes, log_function=lambda handler: None)
     if ALLOW[design] is not None:
         AuthHive.configure(application, secret_key="k" * 32, signin_rate=None, write_rate="1000000/second")
-    sockets = bind_sockets(0, "127.0.0.1")
-    server = HTTPServer(application)
-    server.add_sockets(sockets)
-    print(sockets[0].getsockname()[1], flush=True)
+    HTTPServer(application).listen(port, HOST)
     await asyncio.Event().wait()
 
 
-@contextlib.contextmanager
-def serving(design: str, uri: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.sessions", "--serve", design, "--uri", uri]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.terminate()
-
-
-async def headers_of(design: str, base: str, client: AsyncHTTPClient) -> dict[str, str]:
+def headers_of(design: str, port: int) -> dict[str, str]:
     if design.endswith("by token"):
         return {"Authorization": "Bearer of-ann"}
     if not design.endswith("by cookie"):
         return {}
-    body, json = orjson.dumps({"provider": "trusting"}), {"Content-Type": "application/json"}
-    answer = await client.fetch(f"{base}/auth/signin/", method="POST", body=body, headers=json)
-    return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Origin": base}
+    signed = load.ask(port, http("POST", "/auth/signin/", {"provider": "trusting"}))
+    return {"Cookie": signed.headers["set-cookie"].partition(";")[0], "Origin": f"http://{HOST}"}
 
 
-def request(operation: str, base: str, key: str, index: int, headers: dict[str, str]) -> HTTPRequest:
-    json = headers | {"Content-Type": "application/json"}
-    match operation:
-        case "read one":
-            return HTTPRequest(f"{base}/person/{key}", headers=headers)
-        case "list of 20":
-            return HTTPRequest(f"{base}/person?per_page=20", headers=headers)
-        case "create":
-            return HTTPRequest(f"{base}/person", "POST", json, orjson.dumps(BODY))
-        case _:
-            return HTTPRequest(f"{base}/person/{key}", "PUT", json, orjson.dumps({"age": index}))
+def requests_of(operation: str, keys: Sequence[str], headers: dict[str, str]) -> Iterator[bytes]:
+    for index, key in enumerate(keys):
+        match operation:
+            case "read one":
+                yield http("GET", f"/person/{key}", headers=headers)
+            case "list of 20":
+                yield http("GET", "/person?per_page=20", headers=headers)
+            case "create":
+                yield http("POST", "/person", new(index) | {"name": USER["id"]}, headers)
+            case _:
+                yield http("PATCH", f"/person/{key}", changes(index), headers)
 
 
-async def measure(design: str, base: str, operation: str, keys: list[str]) -> float:
+def measure(design: str, process: Process, operation: str, keys: Sequence[str]) -> float:
     """CPU seconds of the server for each request."""
-    client = AsyncHTTPClient(force_instance=True, max_clients=CONNECTIONS)
-    headers = await headers_of(design, base, client)
-    requests = (request(operation, base, key, index, headers) for index, key in enumerate(keys))
-
-    async def work() -> None:
-        for one in requests:
-            await client.fetch(one)
-
-    before = float((await client.fetch(f"{base}/cpu")).body)
-    await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
-    return (float((await client.fetch(f"{base}/cpu")).body) - before) / len(keys)
+    headers = headers_of(design, process.port)
+    load.run(process.port, requests_of("read one", keys[:50], headers))
+    before = process.cpu()
+    load.run(process.port, requests_of(operation, keys, headers))
+    return (process.cpu() - before) / len(keys)
 
 
-def run(uri: str, requests: int, rounds: int) -> None:
+def run(uri: str, requests: int, rounds: int) -> str:
     figures: dict[str, dict[str, list[float]]] = {
         design: {operation: [] for operation in OPERATIONS} for design in ALLOW
     }
     for _ in range(rounds):
         for design, values in figures.items():
-            with serving(design, uri) as base:
+            with serving(sys.executable, "benchmarks.sessions", uri, "--serve", design) as process:
                 for operation in OPERATIONS:
-                    keys = fill(uri, requests)
-                    asyncio.run(measure(design, base, "read one", keys[:50]))
-                    values[operation].append(asyncio.run(measure(design, base, operation, keys)))
-    versions = f"Python {platform.python_version()}, tornado {tornado.version}"
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
-    print("| microseconds of CPU per request | " + " | ".join(OPERATIONS) + " |")
-    print("|---" * (len(OPERATIONS) + 1) + "|")
-    for design, values in figures.items():
-        cells = [f"{statistics.median(values[operation]) * 1e6:.0f}" for operation in OPERATIONS]
-        print(f"| {design} | " + " | ".join(cells) + " |")
+                    values[operation].append(
+                        measure(design, process, operation, fill(uri, requests, name=USER["id"]))
+                    )
+    rows = [
+        [design, *(f"{statistics.median(values[operation]) * 1e6:.0f}" for operation in OPERATIONS)]
+        for design, values in figures.items()
+    ]
+    return table(["microseconds of CPU per request", *OPERATIONS], rows)
 
 
 def main() -> None:
@@ -139,18 +116,16 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=300, help="requests of each kind in a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("serving", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--serve", choices=ALLOW, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--uri", default=os.environ.get("MONGODB_URI"), help="MongoDB; an embedded one unless given"
-    )
     options = parser.parse_args()
     if options.serve:
-        asyncio.run(serve(options.serve, options.uri))
-    elif options.uri:
-        run(options.uri, options.requests, options.rounds)
-    else:
-        with Server(None) as server:
-            run(server.uri, options.requests, options.rounds)
+        port, uri = options.serving
+        asyncio.run(serve(int(port), uri, options.serve))
+        return
+    with mongodb(os.environ.get("MONGODB_URI")) as (uri, database):
+        print(about(uri, [], embedded=bool(database)))
+        print(run(uri, options.requests, options.rounds))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial, wraps
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Any, NamedTuple, TypeVar
 
+from tornado.iostream import StreamClosedError
 from tornado.web import Finish
 
 from hive import payload, pool, protection
@@ -22,6 +25,7 @@ from hive.resource import Resource, neighbour, path_of
 from hive.signals import Signal
 
 logger = logging.getLogger("hive")
+RESET = pack("ii", 1, 0)
 
 
 class Chunk(NamedTuple):
@@ -119,7 +123,10 @@ class Exchange(BodyHandler):
         """
         if isinstance(told, Chunk):
             self.write(told.data)
-            await self.flush()
+            try:
+                await self.flush()
+            except StreamClosedError:
+                raise Finish from None  # the client went away, which is no fault of anybody's
             return True
         signal, sender, arguments, self.instance = told
         if may_refuse(signal):
@@ -133,9 +140,18 @@ class Exchange(BodyHandler):
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer an error; where the answer has begun, break off, so that nobody takes it for whole."""
         if self._headers_written and not self._finished:
-            self.detach().close()
+            self._break_off()
         else:
             super().send_error(status_code, **kwargs)
+
+    def _break_off(self) -> None:
+        """Reset the connection, for its mere end is that of the answer to a client of HTTP/1.0."""
+        self._log()
+        stream = self.detach()
+        if not stream.closed():
+            stream.socket.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
+            stream.close()
+        self.on_finish()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:  # where Tornado itself refuses a method that it does not know

@@ -34,7 +34,8 @@ class ModelHandler(Reader):
     head = get
 
     def _get_list(self, place: Any) -> Story:
-        listing = self.once("listing", lambda: self.listing(place))
+        listing = self.listing(place)
+        self.agree(listing)
         yield from self.emit(signals.pre_get_list, place.sender, arguments=place.arguments)
         items: list[Item] = []
         if listing.window.all:
@@ -42,7 +43,7 @@ class ModelHandler(Reader):
         else:
             page = self.once("page", lambda: place.page(listing))
             items = self.readable(page.items)
-            self.describe(listing, page)
+            self.describe(place, listing, page)
             self.show(lambda: self.shown(items, listing.shape), "Prefer")
         if signals.post_get_list.has_receivers_for(place.sender):
             instances = [item.hydrate(item.raw) for item in items]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hive.codecs.geo import LegacyPoint
 from hive.errors import BadRequest
 from hive.filters import AnyOf, Condition
 from hive.orders import KEY, Order
@@ -16,9 +17,9 @@ logger = logging.getLogger("hive")
 SECONDS_KNOWN = 5.0
 """How long the indexes of a collection are taken to be as they were, for a list that has none."""
 MOST_TOLD = 1000
+CLASS = "_cls"
 EQUAL = ("eq", "in", "all")
 RANGE = ("gt", "gte", "lt", "lte", "startswith")
-GEO = ("near", "within_box")
 
 Index = tuple[tuple[str, Any], ...]
 Conditions = Iterable[Condition | AnyOf]
@@ -47,8 +48,12 @@ class Needs:
         return any(self._met_by(index) for index in indexes) if asks or self.order else True
 
     def _met_by(self, index: Index) -> bool:
+        first, kind = index[0]
         bounded = {*self.equal, *self.range}
-        if (bounded or self.others or self.ways) and index[0][0] not in bounded:
+        if kind == "hashed" and first not in self.equal:
+            return False
+        is_walked = bool(self.order and self.range and not self.equal) and bounded <= dict(index).keys()
+        if (bounded or self.others or self.ways) and not (first in bounded or is_walked):
             return False
         keys = [(name, way) for name, way in index if name not in self.equal]
         order = [(name, way) for name, way in self.order if name not in self.equal]
@@ -57,7 +62,12 @@ class Needs:
 
     @property
     def index(self) -> Index:
-        """The index that would do: what is equal, then the order, then what is in a range (MongoDB's ESR)."""
+        """The index that would do: what is equal, then the order, then what is in a range (MongoDB's ESR).
+
+        Empty where none would.
+        """
+        if not self.equal and not self.range and (self.others or self.ways):
+            return ()
         order = dict(self.order)
         return tuple({name: order.get(name, 1) for name in (*self.equal, *order, *self.range)}.items())
 
@@ -89,14 +99,20 @@ def needs_of(rows: Rows, conditions: Conditions, order: Order | None) -> Needs:
     ways: list[tuple[str, ...]] = []
     for condition in conditions:
         if isinstance(condition, AnyOf):
-            ways.append(tuple(one.key for one in condition.conditions))
+            ways.append(tuple(one.key if is_sought(one) else "" for one in condition.conditions))
         elif condition.operator in EQUAL:
             equal.append(condition.key)
-        elif condition.operator in (*RANGE, *GEO):
+        elif is_sought(condition):
             ranged.append(condition.key)
         else:
             others.append(condition.key)
     return Needs(once(equal), once(ranged), once(others), tuple(ways), order or ())
+
+
+def is_sought(condition: Condition) -> bool:
+    """Whether an index of the field finds what is asked for; one of points on a globe finds no flat box."""
+    is_flat = isinstance(condition.named.item.codec, LegacyPoint)
+    return condition.operator in (*EQUAL, *RANGE, "near") or (condition.operator == "within_box" and is_flat)
 
 
 def once(names: list[str]) -> tuple[str, ...]:
@@ -105,7 +121,7 @@ def once(names: list[str]) -> tuple[str, ...]:
 
 def names_in(query: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """The names that a scope asks to equal something, and those that it asks for otherwise."""
-    names = [name for name in query if not name.startswith("$")]
+    names = [name for name in query if not name.startswith("$") and name != CLASS]
     equal = [name for name in names if is_equal(query[name])]
     return equal, [name for name in names if name not in equal]
 
@@ -125,7 +141,9 @@ def is_met(collection: Any, needs: Needs) -> bool:
 
 
 def indexes_of(collection: Any) -> list[Index]:
-    """The indexes that have every document, as their keys are."""
+    """The indexes that have every document, as their keys are, without that of the class: it finds all."""
     partial = ("sparse", "partialFilterExpression", "hidden", "collation")
     every = collection.index_information().values()
-    return [tuple(index["key"]) for index in every if not any(index.get(name) for name in partial)]
+    whole = [index["key"] for index in every if not any(index.get(name) for name in partial)]
+    keys = [tuple((name, way) for name, way in key if name != CLASS) for key in whole]
+    return [key for key in keys if key]

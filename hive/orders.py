@@ -4,6 +4,7 @@ An order ends with the primary key, so that no two items share a place in it. A 
 position costs the same wherever that is, and skips or repeats nothing while others insert and delete.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +14,9 @@ from bson import Decimal128, ObjectId
 
 from hive.codecs.containers import Dictionary, Embedded, Items, Mapping as MappingCodec
 from hive.codecs.geo import Geometry
+from hive.codecs.references import CachedReference, GenericReference
+from hive.codecs.scalars import Bytes
+from hive.codecs.untyped import Anything
 from hive.cursors import Position
 from hive.encoding import Encoder
 from hive.errors import BadRequest
@@ -22,9 +26,19 @@ Order = tuple[tuple[str, int], ...]
 """Names in MongoDB, each with 1 or -1."""
 MOST_NAMES = 8
 UNSORTED = (Dictionary, Embedded, Geometry, Items, MappingCodec)
+UNMEASURED = (Anything, Bytes, CachedReference, GenericReference)
+"""Values of any type or size, or objects: what comes after one of them, no filter tells everywhere."""
+LONGEST = 3072
+"""Bytes that the values of a position may have, so that its cursor fits into a URL."""
 KEY = "_id"
 KINDS: tuple[Any, ...] = (int | float | Decimal, str, bytes, ObjectId, datetime)
 """Types in the order in which MongoDB sorts their values, after null; True is a number as it is to Python."""
+WITHIN: dict[Any, Any] = {
+    KINDS[0]: lambda number: (number == number, number if number == number else 0),  # noqa: PLR0124 - not NaN
+    str: str.encode,
+    bytes: lambda data: (len(data), getattr(data, "subtype", 0), bytes(data)),
+}
+"""What to compare the values of a type by, where that is not they themselves."""
 
 
 def order(text: str | None, encoder: Encoder, filterable: Allowed) -> Order | None:
@@ -51,6 +65,16 @@ def sortable(name: str, encoder: Encoder, filterable: Allowed) -> Named:
     return named
 
 
+def is_walkable(text: str | None, encoder: Encoder, filterable: Allowed) -> bool:
+    """Whether a list in the order of ``sort`` has cursors, whatever is in its documents."""
+    names = [] if text is None else [name.removeprefix("-") for name in text.split(",")]
+    return not any(is_unmeasured(resolve(encoder, name, filterable)) for name in names)
+
+
+def is_unmeasured(named: Named) -> bool:
+    return isinstance(named.codec, UNMEASURED) or getattr(named.field, "dbref", False)
+
+
 def total(order: Sequence[tuple[str, int]]) -> Order:
     """The same order, where the primary key decides between equals."""
     names = [name for name, _ in order]
@@ -65,11 +89,14 @@ def reverse(order: Order) -> Order:
 def position(order: Order, raw: Mapping[str, Any]) -> Position | None:
     """Where an item is in its list; None where no filter could tell what comes after it."""
     values = tuple(value_at(raw, name) for name, _ in order)
-    return None if any(isinstance(value, list | dict) for value in values[:-1]) else values
+    long = sum(len(value) for value in values if isinstance(value, str | bytes)) > LONGEST
+    return None if long or any(isinstance(value, list | dict) for value in values[:-1]) else values
 
 
 def value_at(raw: Any, name: str) -> Any:
     for key in name.split("."):
+        if isinstance(raw, list):
+            return raw
         raw = raw.get(key) if isinstance(raw, Mapping) else None
     return raw
 
@@ -84,17 +111,22 @@ def beyond(order: Order, position: Position) -> dict[str, Any]:
     if not ways:
         return {KEY: {"$in": []}}
     bound = {name: {"$gte": position[0]} for name, direction in order[:1] if direction > 0 and len(ways) > 1}
-    first = {} if position[0] is None else bound  # which lets an index begin there
+    first = {} if position[0] is None or is_nan(position[0]) else bound  # which lets an index begin there
     return ways[0] if len(ways) == 1 else {**first, "$or": ways}
 
 
 def past(name: str, direction: int, value: Any) -> list[dict[str, Any]]:
-    """The filters of what is sorted after a value by this name alone."""
+    """The filters of what is sorted after a value by this name alone; NaN comes before all numbers."""
     if value is None:
         return [{name: {"$ne": None}}] if direction > 0 else []
     if direction > 0:
-        return [{name: {"$gt": value}}]
-    return [{name: {"$lt": value}}, *([] if name == KEY else [{name: {"$eq": None}}])]
+        return [{name: {"$gte": -math.inf} if is_nan(value) else {"$gt": value}}]
+    nan = [{name: {"$eq": math.nan}}] if isinstance(value, float) and not is_nan(value) else []
+    return [{name: {"$lt": value}}, *nan, *([] if name == KEY else [{name: {"$eq": None}}])]
+
+
+def is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 # In memory
@@ -103,7 +135,7 @@ def past(name: str, direction: int, value: Any) -> list[dict[str, Any]]:
 def arranged(items: Sequence[Any], order: Order, raw_of: Callable[[Any], Any]) -> list[Any]:
     """The items in an order, as MongoDB would sort them; equal ones stay as they are."""
     result = list(items)
-    for name, direction in reversed([one for one in order if one[0] != KEY]):
+    for name, direction in reversed(order):
         ranks = {id(item): rank(value_at(raw_of(item), name)) for item in result}
         result.sort(key=lambda item, ranks=ranks: ranks[id(item)], reverse=direction < 0)  # type: ignore[misc]
     return result
@@ -117,5 +149,5 @@ def rank(value: Any) -> tuple[int, Any]:
         value = value.to_decimal()
     for place, kinds in enumerate(KINDS, start=1):
         if isinstance(value, kinds):
-            return place, value.encode() if kinds is str else value
+            return place, WITHIN.get(kinds, lambda same: same)(value)
     return len(KINDS) + 1, str(value)

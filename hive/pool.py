@@ -5,6 +5,7 @@ where somebody listens.
 """
 
 import asyncio
+import atexit
 import contextvars
 import inspect
 import logging
@@ -35,6 +36,8 @@ DEADLINE = 3.5
 MongoDB is not asked any more, and the answer is 503: within 5 seconds, for pymongo may be half a one late."""
 MOST_UNDER_WAY = 4
 """How many batches of one kind are under way at once."""
+LONG = 0.05
+"""Seconds that a turn waits at most for others of its kind to end."""
 MOMENT = 1e-6
 """Seconds for those who are late: long enough to be no zero, which pymongo takes for no limit at all."""
 
@@ -75,6 +78,12 @@ class Pool:
         if grows:
             Thread(target=self._work, name=f"hive-{self.threads}", daemon=True).start()
         self.jobs.put(job)
+
+    def drain(self) -> None:
+        """Wait for what is being done when the program ends, as long as a story may take."""
+        end = time.monotonic() + DEADLINE
+        while self.busy and time.monotonic() < end:
+            time.sleep(0.01)
 
     def _work(self) -> NoReturn:
         while True:
@@ -137,6 +146,16 @@ class Batch:
             self.under_way += goes
         if goes:
             _pool.submit(self._work)
+        else:
+            turn.loop.call_later(LONG, self._hurry, turn)
+
+    def _hurry(self, turn: Turn) -> None:
+        """Let those go who wait for slow ones, whose time would not be enough for a query of their own."""
+        with self.lock:
+            goes = turn in self.waiting
+            self.under_way += goes
+        if goes:
+            _pool.submit(self._work)
 
     def _work(self) -> None:
         while turns := self._next():
@@ -144,8 +163,9 @@ class Batch:
                 with pymongo.timeout(max(min(turn.end for turn in turns) - time.monotonic(), MOMENT)):
                     self.prepare([turn.job for turn in turns])
             except BaseException as error:  # noqa: BLE001 - it is raised where each of them is awaited
+                late = isinstance(error, PyMongoError) and error.timeout  # of one, not of all
                 for turn in turns:
-                    turn.fail(error)
+                    turn.take() if late else turn.fail(error)
             else:
                 for turn in turns:
                     turn.take()
@@ -158,6 +178,7 @@ class Batch:
 
 
 _pool = Pool()
+atexit.register(_pool.drain)
 _loop: ContextVar[asyncio.AbstractEventLoop] = ContextVar("hive.pool.loop")
 _end: ContextVar[float] = ContextVar("hive.pool.end")
 

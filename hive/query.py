@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
 from hive import cursors, filters, orders, shapes
 from hive.cursors import Position
 from hive.encoding import Encoder
@@ -59,6 +61,7 @@ class Listing:
     conditions: tuple[Condition | AnyOf, ...] = ()
     text: str | None = None
     order: Order | None = None
+    walkable: bool = True  # whether what comes after an item in this order can be told
     window: Window = Window()
     shape: Shape = field(default_factory=Shape)
     count: str | None = None
@@ -66,8 +69,8 @@ class Listing:
     bound: str = ""  # what cursors are bound to: the list, its filters and its order
 
 
-def listing(request: Any, vocabulary: Vocabulary | None, key: bytes) -> Listing:
-    """What a request for a list asks for. `key` signs cursors. Raises `BadRequest`.
+def listing(request: Any, vocabulary: Vocabulary | None, key: AESSIV) -> Listing:
+    """What a request for a list asks for. `key` is that of cursors. Raises `BadRequest`.
 
     Without a `vocabulary` there are no fields that it could name: such a list has pages only.
     """
@@ -88,6 +91,7 @@ def listing(request: Any, vocabulary: Vocabulary | None, key: bytes) -> Listing:
         tuple(filters.conditions(rest, vocabulary.encoder, vocabulary.filterable, vocabulary.find)),
         controls.get("q"),
         orders.order(controls.get("sort"), vocabulary.encoder, vocabulary.filterable),
+        orders.is_walkable(controls.get("sort"), vocabulary.encoder, vocabulary.filterable),
         window(controls, bound, key),
         shape(controls, vocabulary),
         count(controls, request),
@@ -141,7 +145,7 @@ def shape(controls: dict[str, str], vocabulary: Vocabulary) -> Shape:
     return Shape(shapes.chosen(fields, vocabulary.encoder, tree, vocabulary.routes_of), tree)
 
 
-def window(controls: dict[str, str], bound: str, key: bytes) -> Window:
+def window(controls: dict[str, str], bound: str, key: AESSIV) -> Window:
     if sum(name in controls for name in WINDOW) > 1:
         raise BadRequest("Pass only one of 'page', 'after' and 'before'.")
     if controls.get("per_page") == EVERYTHING:

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from hive import codings, cursors, payload, protection, query, shapes, signals
 from hive.authentication import authentication_of
 from hive.errors import BadRequest
 from hive.exchange import Chunk, Story
 from hive.lazy import lazy
+from hive.names import family
 from hive.permissions import is_regardless
 from hive.places.pages import Page
 from hive.places.place import Item, Place
@@ -20,8 +24,10 @@ from hive.shapes import Shape
 from hive.together import Together
 
 NDJSON = "application/x-ndjson"
-UNSIGNED = b"hive"
-"""What signs cursors where the application has no secret: enough to tell one that was changed by mistake."""
+NO_SECRET = b""
+"""For cursors of an application without one: they are told from what was changed by mistake, and no more."""
+
+cursor_key = lru_cache(cursors.cipher)
 
 
 class Reader(Together):
@@ -30,11 +36,14 @@ class Reader(Together):
     def listing(self, place: Any) -> Listing:
         """What the request asks of a list. Raises `BadRequest`."""
         listing = query.listing(self.request, self._vocabulary(place), self._cursor_key)
-        resource = place.read_at
-        if listing.count and resource and not is_regardless(protection.permission(self, resource, "get")):
-            raise BadRequest("This list is not counted, for who may read what is decided by each document.")
         if listing.window.all and not place.streams:
             raise BadRequest("per_page=all is not for this list: leave it out, and follow the links.")
+        if listing.count and (listing.window.all or not self._reads_all(place)):
+            if "count" in self.request.query_arguments:
+                raise BadRequest(
+                    "This list is not counted: it is whole, or not everybody may read all of it."
+                )
+            listing = replace(listing, count=None)  # for what is only preferred
         if listing.shape.fields is None or not self._needs_no_more(place):
             return listing
         return replace(listing, projection=shapes.keys(listing.shape.fields, place.encoder))
@@ -51,20 +60,28 @@ class Reader(Together):
         find = self.decoding().sought
         return Vocabulary(place.encoder, place.read_at.filterable, find, self.routes_of, has_text)
 
+    def _reads_all(self, place: Any) -> bool:
+        """Whether nobody looks at the documents to know who may read them."""
+        return is_regardless(protection.permission(self, place.read_at, "get"))
+
     def _needs_no_more(self, place: Any) -> bool:
         """Whether nobody looks at the documents but the client."""
         resource: Resource = place.read_at
         heard = signals.post_get_list.has_receivers_for(place.sender)
-        permission = protection.permission(self, resource, "get")
-        return not heard and resource.serializer.own_dict is None and is_regardless(permission)
+        own = any(one.own_dict is not None for one in family(resource.serializer))
+        return not heard and not own and self._reads_all(place)
 
     @lazy
-    def _cursor_key(self) -> bytes:
+    def _secret(self) -> bytes | None:
         authentication = authentication_of(self.application)
         secret = self.settings.get("cookie_secret")
-        if secret is None and authentication is not None:
-            return authentication.keys.secret
-        return UNSIGNED if secret is None else str(secret).encode()
+        if secret is None:
+            return None if authentication is None else authentication.keys.secret
+        return str(secret).encode()
+
+    @property
+    def _cursor_key(self) -> AESSIV:
+        return cursor_key(self._secret or NO_SECRET)
 
     def shown(self, items: Iterable[Item], shape: Shape) -> list[Any]:
         """The JSON of documents, in the shape that was asked for."""
@@ -73,17 +90,17 @@ class Reader(Together):
             shapes.expand(self, every, shape.expand, self.routes_of)
         return [shape.pick(json) for _, _, json in every]
 
-    def describe(self, listing: Listing, page: Page) -> None:
+    def describe(self, place: Any, listing: Listing, page: Page) -> None:
         """Say in the headers how the list goes on, and, where that was asked for, how long it is."""
-        link = self.once("link", lambda: query.link(self.request, self._windows(listing, page)))
+        link = self.once("link", lambda: query.link(self.request, self._windows(place, listing, page)))
         self.set_header("Link", link)
         if listing.count is not None:
             self.set_header("X-Total-Count", str(page.total))
             self.set_header("Preference-Applied", f"count={listing.count}")
 
-    def _windows(self, listing: Listing, page: Page) -> dict[str, list[tuple[str, Any]]]:
+    def _windows(self, place: Any, listing: Listing, page: Page) -> dict[str, list[tuple[str, Any]]]:
         size = ("per_page", listing.window.size)
-        if page.is_numbered:
+        if page.is_numbered or not self._may_tell(place, listing, page):
             number = listing.window.number or 1
             numbers = {"first": 1}
             numbers |= {"prev": number - 1} if page.has_before else {}
@@ -96,6 +113,11 @@ class Reader(Together):
         windows |= {"prev": [("before", first), size]} if page.has_before else {}
         windows |= {"next": [("after", last), size]} if page.has_after else {}
         return windows
+
+    def _may_tell(self, place: Any, listing: Listing, page: Page) -> bool:
+        """Whether cursors tell nothing that clients do not read: without a secret they hide nothing."""
+        is_known = listing.order is not None or page.ends is None or len(page.ends[0]) == 1
+        return self._secret is not None or (is_known and self._reads_all(place))
 
     def show(self, value: Callable[[], Any], *vary: str) -> None:
         """200, with the JSON of a value, which is not made for HEAD, nor sent to who has it.
@@ -136,7 +158,8 @@ class Reader(Together):
 
     def stream(self, place: Place, listing: Listing) -> Story:
         """The whole list, a piece at a time: an array, or a line for each document (``Accept``)."""
-        lines = NDJSON in self.request.headers.get("Accept", "")
+        weights = dict(map(codings.weighted, self.request.headers.get("Accept", "").lower().split(",")))
+        lines = weights.get(NDJSON, 0.0) > 0 and weights[NDJSON] >= weights.get(payload.JSON, 0.0)
         self._set_representation(NDJSON if lines else payload.JSON, "Accept")
         if self.request.method == "HEAD":
             return
@@ -147,9 +170,11 @@ class Reader(Together):
         before = b"" if lines else b"["
         for items in place.everything(listing):  # type: ignore[attr-defined]
             values = self.shown(self.readable(items), listing.shape)
-            if values:
-                body = b"".join(dumps(value) + b"\n" for value in values) if lines else dumps(values)[1:-1]
-                yield Chunk(coder.piece(before + body) if coder else before + body)
-                before = b"" if lines else b","
+            if not values:
+                yield Chunk(b"")  # for a story that goes on has its time anew
+                continue
+            body = b"".join(dumps(value) + b"\n" for value in values) if lines else dumps(values)[1:-1]
+            yield Chunk(coder.piece(before + body) if coder else before + body)
+            before = b"" if lines else b","
         end = b"" if lines else b"[]" if before == b"[" else b"]"
         yield Chunk(coder.last(end) if coder else end)

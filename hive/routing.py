@@ -51,8 +51,8 @@ class ModelHive:
         - `allow`: who may ``get``, ``create``, ``update`` or ``delete``, by functions of `hive.permissions`.
           For what is not named here, `hive.AuthHive.configure` says whether it needs a session.
         - `put`: ``"merge"`` sets the fields that the body names, ``"replace"`` resets the others (RFC 9110).
-        - `filterable`: the fields by which lists are filtered and sorted. Unless given, it is all that clients
-          read, and none where the model has its own ``to_dict()``.
+        - `filterable`: the fields by which lists are filtered and sorted; unless given all that clients read,
+          and none where the model has its own ``to_dict()``.
         - `require_index`: refuse (400) filters and orders for which MongoDB has no index.
         - `stream`: serve the whole list too, ``?per_page=all``, in pieces.
         - `cache_control`: the ``Cache-Control`` of what is read (RFC 9111), such as ``"public, max-age=60"``.

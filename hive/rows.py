@@ -103,9 +103,14 @@ def has_plain_objects(model: Any) -> bool:
     return is_plain and model._meta.get("queryset_class", QuerySet) is QuerySet
 
 
-@cache
 def class_query(model: Any) -> Query:
     """What tells the documents of a class from others in its collection, as mongoengine does."""
+    return query_of_classes(model, model._subclasses)
+
+
+@cache
+def query_of_classes(model: Any, _: tuple[str, ...]) -> Query:
+    """That; there may be more subclasses later."""
     return dict(QuerySet(model, None)._query)
 
 

@@ -1,17 +1,19 @@
 """Shapes: the fields that an answer has (``fields``), the references that are objects in it (``expand``)."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mongoengine.base import get_document
+from mongoengine.errors import NotRegistered
 
 from hive import protection
 from hive.codecs.containers import Embedded, GenericEmbedded, Items, Mapping as MappingCodec
 from hive.codecs.references import GenericReference, Reference, key_in, model_of
 from hive.encoding import Encoder
 from hive.errors import BadRequest
-from hive.names import Named, known, names_of, resolve, unknown
+from hive.names import Named, family, known, members, names_of, quoted, resolve, unknown
 from hive.resource import Resource
 from hive.rows import Raw, hydrate
 
@@ -56,7 +58,9 @@ def chosen(names: list[str], encoder: Encoder, expand: Tree, routes_of: RoutesOf
     tree: Tree = {}
     for name in limited(names, "fields"):
         check_field(name.split("."), encoder, expand, routes_of, name)
-        plant(tree, name.split("."))
+    for name in names:
+        if not any(name.startswith(f"{other}.") for other in names):  # which is asked for whole
+            plant(tree, name.split("."))
     return tree
 
 
@@ -89,22 +93,23 @@ def check_expandable(path: list[str], encoder: Encoder, routes_of: RoutesOf, nam
     for length in range(1, len(path) + 1):
         named = known(encoder, ".".join(path[:length]))
         if named is None:
-            raise unknown(f"{name!r} is no reference here", name, references_of(encoder))
+            raise unknown(f"{quoted(name)} is no reference here", name, references_of(encoder))
         if not isinstance(named.item.codec, Reference):
             continue
         if depth == DEEPEST:
-            raise BadRequest(f"{name!r} leads through more than {DEEPEST} references.")
+            raise BadRequest(f"{quoted(name)} leads through more than {DEEPEST} references.")
         resource = resource_of(named.item, routes_of)
         if resource is None and not isinstance(named.item.codec, GenericReference):
-            raise BadRequest(f"{name!r} cannot be expanded, for what is there has no address to read it at.")
+            raise BadRequest(f"{quoted(name)} cannot be expanded: its target has no address to read it at.")
         if length < len(path):
             if resource is None:
-                raise BadRequest(f"{name!r} leads through a reference to documents of any class.")
+                raise BadRequest(f"{quoted(name)} leads through a reference to documents of any class.")
             check_expandable(path[length:], resource.serializer, routes_of, name, depth + 1)
         return
     whole = known(encoder, ".".join(path))
-    if whole is None or not isinstance(whole.item.codec, Embedded):  # which is an object anyway
-        raise unknown(f"{name!r} is no reference here", name, references_of(encoder))
+    kept = None if whole is None else whole.item.codec
+    if not isinstance(getattr(kept, "item", kept), Embedded | Reference):  # a map, or an object anyway
+        raise unknown(f"{quoted(name)} is no reference here", name, references_of(encoder))
 
 
 def references_of(encoder: Encoder) -> Iterator[str]:
@@ -149,8 +154,8 @@ def branch(tree: Tree, path: Iterable[str]) -> Tree | None:
 
 def keys(fields: Tree, encoder: Encoder) -> tuple[str, ...]:
     """The names in MongoDB, on the first level, of chosen fields."""
-    named = (known(encoder, name) for name in fields)
-    return ("_cls", *(one.key.split(".")[0] for one in named if one is not None))
+    named = (one for name in fields for kind in family(encoder) for one in members(kind, name))
+    return ("_cls", *(one.key for one in named))
 
 
 # What the answer gets
@@ -164,6 +169,8 @@ class Slot(NamedTuple):
     model: Any
     target: Any
     below: Tree
+    is_generic: bool = False  # whether only `_cls` tells what the target is
+    times: int = 1  # how often the holder is in the answer
 
 
 def expand(handler: Any, shown: Iterable[tuple[Encoder, Raw, Any]], tree: Tree, routes_of: RoutesOf) -> None:
@@ -175,7 +182,7 @@ def expand(handler: Any, shown: Iterable[tuple[Encoder, Raw, Any]], tree: Tree, 
     slots = [slot for encoder, raw, json in shown for slot in slots_in(encoder, raw, json, tree)]
     count = 0
     while slots:
-        count += len(slots)
+        count += sum(slot.times for slot in slots)
         if count > MOST_EXPANDED:
             raise BadRequest(f"'expand' makes the answer larger than {MOST_EXPANDED} objects: ask for fewer.")
         slots = list(fill(handler, slots, routes_of))
@@ -184,22 +191,34 @@ def expand(handler: Any, shown: Iterable[tuple[Encoder, Raw, Any]], tree: Tree, 
 def fill(handler: Any, slots: list[Slot], routes_of: RoutesOf) -> Iterator[Slot]:
     """Fill slots with the JSON of their targets, and give the slots in these."""
     targets: dict[Any, dict[Any, Raw]] = {}
+    encoders: dict[Any, Encoder] = {}
+    times: Counter[Any] = Counter()
+    for slot in slots:
+        times[same(slot)] += slot.times
     for model in dict.fromkeys(slot.model for slot in slots):
         resource = readable_at(model, routes_of)
         if resource is not None:
             keys = dict.fromkeys(slot.target for slot in slots if slot.model is model)
             targets[model] = read(handler, resource, model, list(keys))
+            encoders[model] = resource.serializer
     filled: dict[Any, Any] = {}
     for slot in slots:
         raw = targets.get(slot.model, {}).get(slot.target)
         if raw is None:
             continue
-        same = slot.model, slot.target, id(slot.below)
-        if same not in filled:
-            encoder = routes_of(slot.model).serializer  # type: ignore[union-attr]
-            filled[same] = json = encoder.encode(raw)
-            yield from slots_in(encoder, raw, json, slot.below)
-        slot.holder[slot.key] = filled[same]
+        one = same(slot)
+        if one not in filled:
+            encoder = encoders[slot.model]
+            filled[one] = json = encoder.encode(raw)
+            for inner in slots_in(encoder, raw, json, slot.below):
+                yield inner._replace(times=times[one])
+        json = filled[one]
+        slot.holder[slot.key] = {"_cls": slot.model._class_name, **json} if slot.is_generic else json
+
+
+def same(slot: Slot) -> tuple[Any, Any, int]:
+    """What two slots share that get the same object."""
+    return slot.model, slot.target, id(slot.below)
 
 
 def read(handler: Any, resource: Resource, model: Any, keys: list[Any]) -> dict[Any, Raw]:
@@ -227,16 +246,23 @@ def slots_in(encoder: Encoder, raw: Raw, json: Any, tree: Tree) -> Iterator[Slot
 
 def slots_of(codec: Any, value: Any, holder: Any, key: Any, below: Tree) -> Iterator[Slot]:
     if isinstance(codec, Reference):
-        model = getattr(codec.field, "document_type", None) or model_of(value)
-        yield Slot(holder, key, model, key_in(value), below)
+        try:
+            model = getattr(codec.field, "document_type", None) or model_of(value)
+        except NotRegistered:  # a class that is no more
+            return
+        yield Slot(holder, key, model, key_in(value), below, isinstance(codec, GenericReference))
     elif isinstance(codec, Embedded):
         generic = isinstance(codec, GenericEmbedded)
         encoder = codec.serializer_of(get_document(value["_cls"])) if generic else codec.serializer
         yield from slots_in(encoder, value, holder[key], below)
-    elif isinstance(codec, Items | MappingCodec) and same_size(value, holder[key]):
-        for index, item in value.items() if isinstance(value, dict) else enumerate(value):
+    elif isinstance(codec, Items) and same_size(value, holder[key]):
+        for index, item in enumerate(value):
             if item is not None:
                 yield from slots_of(codec.item, item, holder[key], index, below)
+    elif isinstance(codec, MappingCodec) and same_size(value, holder[key]):
+        for name, item in value.items():
+            if item is not None and name in holder[key] and name in (below or value):
+                yield from slots_of(codec.item, item, holder[key], name, below.get(name, {}))
 
 
 def same_size(value: Any, json: Any) -> bool:

@@ -35,6 +35,11 @@ class Together(Exchange):
             self.made[name] = make()
         return self.made[name]  # type: ignore[no-any-return]
 
+    def agree(self, listing: Any) -> None:
+        """Share nothing more with others whose request means something else, or may see something else."""
+        if listing.shape.expand or self.made.setdefault("listing", listing) != listing:
+            self.made = {}
+
     def batch(self) -> pool.Batch | None:
         resource, request = self.resource, self.request
         if not (resource.is_plain and request.method in ("GET", "HEAD")):

@@ -53,7 +53,17 @@ ORDER = [
     *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
     *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
     *("values", "pool", "origins", "errors", "routers"),
-    *("signals", "dispatcher", "connections", "listeners", "receivers", "current", "exclusive", "embedded", "lazy"),
+    *(
+        "signals",
+        "dispatcher",
+        "connections",
+        "listeners",
+        "receivers",
+        "current",
+        "exclusive",
+        "embedded",
+        "lazy",
+    ),
 ]
 """The modules of hive in the order in which they are read: each imports only from those after it."""
 LISTENED_TO = {"handlers", "reading", "together", "exchange", "serving", "routing", "signin", "providers"}

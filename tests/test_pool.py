@@ -1,12 +1,16 @@
 import asyncio
 import contextvars
+import gc
 import multiprocessing
 import socket
+import subprocess
 import sys
 import threading
 import time
 import uuid
+import weakref
 from contextlib import suppress
+from functools import partial
 
 import pymongo.monitoring
 import pytest
@@ -156,13 +160,13 @@ def test_fifty_slow_queries_in_flight_do_not_delay_another_request(connection):
     author = Author(name="Ann").save()
     replies = []
 
-    def query(client):
-        replies.append(client.get("/slow"))
+    def query(client, number):
+        replies.append(client.get(f"/slow?per_page={number}"))  # equal ones would share an answer
 
     with serve([*ROUTES, ("/at-once", NoQuery)]) as client:
         assert client.post("/author", json={"name": "first"}).status == 201
         fail_point(connection, {"times": 50}, failCommands=["find"], blockConnection=True, blockTimeMS=2500)
-        queries = [threading.Thread(target=query, args=(client,)) for _ in range(50)]
+        queries = [threading.Thread(target=query, args=(client, number)) for number in range(1, 51)]
         for thread in queries:
             thread.start()
         until(lambda: in_pool() == 50)
@@ -613,3 +617,422 @@ def test_what_is_under_way_when_the_application_stops_is_finished(connection):
 def lost(client):
     with suppress(OSError):
         client.post("/author", json={"name": "late"})
+
+
+# Threads
+
+
+def until_idle():
+    until(lambda: in_pool() == 0)
+
+
+async def gathered(functions):
+    return await asyncio.gather(*map(pool.call, functions), return_exceptions=True)
+
+
+def test_as_many_jobs_run_at_once_as_pymongo_has_connections():
+    gate = threading.Barrier(100)
+    assert asyncio.run(gathered([lambda: gate.wait(10) >= 0] * 100)) == [True] * 100
+
+
+def test_threads_are_used_again_and_no_more_are_made_than_are_needed():
+    until_idle()
+
+    async def main():
+        names = [await pool.call(lambda: threading.current_thread().name) for _ in range(50)]
+        count = threading.active_count()
+        for _ in range(20):
+            await gathered([lambda: time.sleep(0.001)] * 3)
+        return names, count
+
+    names, count = asyncio.run(main())
+    assert all(name.startswith("hive-") for name in names)
+    assert threading.active_count() <= count + 3
+
+
+def test_threads_do_not_keep_a_program_from_ending():
+    program = """
+import asyncio, threading, time
+from hive import pool
+async def main():
+    assert await pool.call(lambda: 7) == 7
+    task = asyncio.create_task(pool.call(lambda: time.sleep(60)))
+    await asyncio.sleep(0.1)
+asyncio.run(main())
+print("ended")
+"""
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "ended\n"
+    assert time.monotonic() - start < 20
+
+
+def test_each_of_many_jobs_gets_its_own_answer():
+    values = asyncio.run(gathered([partial(lambda number: number, number) for number in range(2000)]))
+    assert values == list(range(2000))
+
+
+class Own(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), Own("x"), GeneratorExit("x")], ids=repr)
+def test_what_a_job_raises_is_raised_where_it_is_awaited_and_its_thread_works_on(error):
+    def fail():
+        raise error
+
+    async def main():
+        for _ in range(150):  # more than there are threads
+            with pytest.raises(type(error)) as raised:
+                await pool.call(fail)
+            assert raised.value is error
+        return await pool.call(lambda: "works on")
+
+    assert asyncio.run(main()) == "works on"
+    until_idle()
+
+
+def test_a_job_that_raises_the_end_of_an_iteration_leaves_nobody_waiting():
+    async def main():
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(pool.call(lambda: next(iter(()))), 5)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_wait_disturbs_neither_its_thread_nor_the_others(caplog):
+    release = threading.Event()
+    ended = []
+
+    async def main():
+        tasks = [asyncio.create_task(pool.call(lambda: ended.append(release.wait(10)))) for _ in range(10)]
+        until_running = asyncio.to_thread(until, lambda: in_pool() >= 10)
+        await until_running
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [asyncio.CancelledError] * 10
+        other = await pool.call(lambda: "other")
+        release.set()
+        await asyncio.to_thread(until_idle)
+        await asyncio.sleep(0.05)  # for what the threads have to tell
+        return other
+
+    assert asyncio.run(main()) == "other"
+    assert ended == [True] * 10
+    assert caplog.records == []
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_no_noise(caplog):
+    release = threading.Event()
+
+    def fail():
+        release.wait(10)
+        raise ValueError
+
+    async def main():
+        task = asyncio.create_task(pool.call(fail))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        release.set()
+        await asyncio.to_thread(until_idle)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    gc.collect()
+    assert caplog.records == []
+
+
+def test_a_loop_that_is_closed_while_a_job_runs_disturbs_nobody(caplog):
+    release, ended = threading.Event(), threading.Event()
+
+    def late():
+        release.wait(10)
+        ended.set()
+
+    async def main():
+        task = asyncio.create_task(pool.call(late))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    release.set()
+    assert ended.wait(10)
+    until_idle()
+    assert asyncio.run(pool.call(lambda: "another loop")) == "another loop"
+    assert caplog.records == []
+
+
+def test_several_loops_share_the_threads():
+    results = []
+
+    def run(number):
+        results.append(asyncio.run(gathered([partial(lambda n: n, number)] * 50)) == [number] * 50)
+
+    loops = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for loop in loops:
+        loop.start()
+    for loop in loops:
+        loop.join()
+    assert results == [True] * 8
+
+
+def test_what_a_job_holds_is_let_go_when_it_is_done():
+    class Large:
+        pass
+
+    held = []
+
+    async def main():
+        large = Large()
+        held.append(weakref.ref(large))
+        assert await pool.call(lambda: large is not None)
+        with suppress(ValueError):
+            await pool.call(partial(raise_with, large))
+
+    asyncio.run(main())
+    until_idle()
+    gc.collect()
+    assert held[0]() is None
+
+
+def raise_with(large):
+    raise ValueError(large)
+
+
+def test_a_job_has_the_context_of_its_caller_and_leaves_none_in_its_thread():
+    variable = contextvars.ContextVar("variable", default="none")
+
+    def change():
+        before = variable.get()
+        variable.set("changed")
+        return before
+
+    async def main():
+        variable.set("caller")
+        assert await pool.call(change) == "caller"
+        assert variable.get() == "caller"
+
+    asyncio.run(main())
+    assert asyncio.run(gathered([variable.get] * 100)) == ["none"] * 100
+
+
+def test_the_time_of_one_story_is_not_that_of_the_next_in_its_thread(monkeypatch):
+    monkeypatch.setattr(pool, "DEADLINE", 0.2)
+
+    async def main():
+        for _ in range(3):
+            left = await pool.call(pymongo._csot.remaining)
+            assert 0.1 < left <= 0.2
+            await pool.call(lambda: time.sleep(0.15))
+
+    asyncio.run(main())
+    assert pymongo._csot.remaining() is None
+
+
+def test_a_story_that_waits_for_a_thread_too_long_asks_mongodb_nothing(connection, monkeypatch):
+    monkeypatch.setattr(pool, "DEADLINE", 0.3)
+    release = threading.Event()
+
+    async def main():
+        waiting = [asyncio.create_task(pool.call(lambda: release.wait(10))) for _ in range(100)]
+        await asyncio.to_thread(until, lambda: in_pool() == 100)
+        threads.clear()
+        late = asyncio.create_task(pool.call(Slow.objects.count))
+        await asyncio.sleep(0.5)
+        release.set()
+        with pytest.raises(Unavailable):
+            await late
+        await asyncio.gather(*waiting)
+
+    asyncio.run(main())
+    assert threads == set()
+
+
+def test_the_time_begins_anew_where_a_delivery_says_so(monkeypatch):
+    monkeypatch.setattr(pool, "DEADLINE", 0.3)
+    left = []
+
+    async def deliver(outcome):
+        return outcome
+
+    def story():
+        for anew in (False, True, False):
+            time.sleep(0.1)
+            yield anew
+            left.append(pymongo._csot.remaining())
+
+    tell(story(), deliver)
+    assert 0.1 < left[0] <= 0.2
+    assert 0.2 < left[1] <= 0.3
+    assert 0.1 < left[2] <= 0.2
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_is_forked_while_all_threads_are_at_work_has_its_own():
+    release = threading.Event()
+
+    def fork():
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        child = context.Process(target=in_child, args=(queue,))
+        child.start()
+        try:
+            return queue.get(timeout=10)
+        finally:
+            child.join(10)
+            child.kill()
+
+    async def main():
+        busy = [asyncio.create_task(pool.call(lambda: release.wait(10))) for _ in range(100)]
+        await asyncio.to_thread(until, lambda: in_pool() == 100)
+        answer = await asyncio.to_thread(fork)
+        release.set()
+        await asyncio.gather(*busy)
+        return answer
+
+    assert asyncio.run(main()) == 7
+
+
+# Batches
+
+
+def batch_of(prepare=lambda jobs: None):
+    return pool.Batch(prepare)
+
+
+async def together(batch, count, function):
+    async def one(number):
+        def story():
+            yield from ()
+            return function(number)
+
+        return await pool.run(story(), pool.nothing, batch, number)
+
+    return await asyncio.gather(*map(one, range(count)), return_exceptions=True)
+
+
+def test_a_story_alone_is_a_batch_of_one():
+    seen = []
+    assert asyncio.run(together(batch_of(seen.append), 1, lambda number: number)) == [0]
+    assert seen == [[0]]
+
+
+def test_stories_that_come_while_enough_are_under_way_go_together():
+    seen, release = [], threading.Event()
+
+    def prepare(jobs):
+        seen.append(jobs)
+        if len(seen) <= pool.MOST_UNDER_WAY:
+            release.wait(10)
+
+    async def main():
+        task = asyncio.create_task(together(batch_of(prepare), 50, lambda number: number))
+        await asyncio.to_thread(until, lambda: seen)
+        await asyncio.sleep(0.05)
+        release.set()
+        return await task
+
+    assert asyncio.run(main()) == list(range(50))
+    assert sorted(job for jobs in seen for job in jobs) == list(range(50))
+    assert len(seen) <= 2 * pool.MOST_UNDER_WAY
+
+
+def test_what_fails_for_one_of_a_batch_fails_for_that_one_only():
+    def function(number):
+        if number % 2:
+            raise Own if number % 3 else KeyError
+        return number
+
+    answers = asyncio.run(together(batch_of(), 30, function))
+    for number, answer in enumerate(answers):
+        if number % 2:
+            assert isinstance(answer, Own if number % 3 else KeyError)
+        else:
+            assert answer == number
+
+
+def test_what_fails_for_all_of_a_batch_is_told_to_each_and_the_next_goes_on():
+    def fail(jobs):
+        raise AutoReconnect("x")
+
+    async def main():
+        batch = batch_of(fail)
+        answers = await together(batch, 20, lambda number: number)
+        assert {type(answer) for answer in answers} == {Unavailable}
+        batch.prepare = lambda jobs: None
+        return await together(batch, 3, lambda number: number)
+
+    assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_each_of_a_batch_has_a_context_of_its_own():
+    variable = contextvars.ContextVar("variable", default=None)
+
+    def function(number):
+        before = variable.get()
+        variable.set(number)
+        return before
+
+    assert asyncio.run(together(batch_of(), 50, function)) == [None] * 50
+
+
+def test_who_goes_away_from_a_batch_keeps_nobody_waiting():
+    release = threading.Event()
+
+    async def main():
+        batch = batch_of(lambda jobs: release.wait(10))
+        gone = asyncio.create_task(together(batch, 10, lambda number: number))
+        stays = asyncio.create_task(together(batch, 10, lambda number: number))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        release.set()
+        return await asyncio.wait_for(stays, 5)
+
+    assert asyncio.run(main()) == list(range(10))
+
+
+def test_who_came_late_to_a_batch_is_not_refused_for_one_who_waited_long(monkeypatch):
+    monkeypatch.setattr(pool, "DEADLINE", 0.5)
+    monkeypatch.setattr(pool, "MOST_UNDER_WAY", 1)
+    begun = threading.Event()
+
+    def prepare(jobs):
+        if not begun.is_set():
+            begun.set()
+            time.sleep(0.45)
+        elif pymongo._csot.remaining() < 0.1:
+            raise NetworkTimeout("x")  # as pymongo does, where there is no time
+
+    async def main():
+        batch = batch_of(prepare)
+        first = asyncio.create_task(together(batch, 1, lambda number: number))
+        await asyncio.to_thread(begun.wait, 10)
+        long_waiting = asyncio.create_task(together(batch, 1, lambda number: number))
+        await asyncio.sleep(0.4)
+        late = asyncio.create_task(together(batch, 1, lambda number: number))
+        await asyncio.gather(first, long_waiting)
+        return await late
+
+    assert asyncio.run(main()) == [0]
+
+
+def test_a_slow_list_is_answered_to_all_who_ask_for_it_at_once(connection, monkeypatch):
+    monkeypatch.setattr(pool, "DEADLINE", 1)
+    Slow(name="x").save()
+    statuses = []
+    with serve(ROUTES) as client:
+        assert client.get("/slow").status == 200
+        fail_point(connection, {"times": 20}, failCommands=["find"], blockConnection=True, blockTimeMS=600)
+        queries = [
+            threading.Thread(target=lambda: statuses.append(client.get("/slow").status)) for _ in range(20)
+        ]
+        for thread in queries:
+            thread.start()
+        for thread in queries:
+            thread.join()
+    assert statuses == [200] * 20

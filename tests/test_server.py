@@ -1,6 +1,9 @@
 """hive.HTTPServer: nobody keeps a connection for ever, and nobody sends what has no end."""
 
+import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from inspect import getdoc
@@ -190,3 +193,104 @@ def test_server_is_a_tornado_server_in_all_else():
         True,
         True,
     )
+
+
+# hive.run
+
+
+async def kind_of_loop():
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+
+def test_run_gives_what_its_coroutine_gives_on_the_faster_loop():
+    assert hive.run(kind_of_loop()) == "uvloop"
+
+
+def test_run_raises_what_its_coroutine_raises():
+    async def fail():
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        hive.run(fail())
+
+
+def test_run_ends_the_tasks_that_are_left_and_closes_its_loop():
+    ended = []
+
+    async def endless():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async def main():
+        main.task = asyncio.create_task(endless())
+        await asyncio.sleep(0)
+        return asyncio.get_running_loop()
+
+    assert hive.run(main()).is_closed()
+    assert ended == ["cancelled"]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+def test_run_is_not_for_a_loop_that_runs():
+    async def main():
+        coroutine = kind_of_loop()
+        try:
+            with pytest.raises(RuntimeError, match=r"loop.* is running"):
+                hive.run(coroutine)
+        finally:
+            coroutine.close()
+
+    asyncio.run(main())
+
+
+RUN = """
+import sys
+if {blocked}:
+    sys.modules["uvloop"] = None
+import asyncio, signal
+import mongoengine, mongomock
+import hive
+from tornado.web import Application
+
+class Note(mongoengine.Document):
+    text = mongoengine.StringField()
+
+mongoengine.connect("x", mongo_client_class=mongomock.MongoClient, uuidRepresentation="standard")
+
+async def main():
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, interrupted.set)
+    server = hive.HTTPServer(Application(hive.ModelHive.routes_for(Note, stream=True)))
+    [socket] = sockets = __import__("tornado.netutil").netutil.bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    print(type(asyncio.get_running_loop()).__module__.partition(".")[0], socket.getsockname()[1], flush=True)
+    await interrupted.wait()
+    server.stop()
+    await server.close_all_connections()
+    return "ended"
+
+print(hive.run(main()))
+"""
+
+
+@pytest.mark.parametrize(("blocked", "loop"), [(False, "uvloop"), (True, "asyncio")])
+def test_a_program_is_served_with_uvloop_and_without(blocked, loop):
+    program = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", RUN.replace("{blocked}", str(blocked))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        kind, port = program.stdout.readline().split()
+        client = Client(int(port))
+        assert client.post("/note", json={"text": "a"}).status == 201
+        assert [note["text"] for note in client.get("/note").json] == ["a"]
+        assert [note["text"] for note in client.get("/note?per_page=all").json] == ["a"]
+        program.terminate()
+        assert program.wait(10) == 0, program.stderr.read()
+        assert (kind, program.stdout.read()) == (loop, "ended\n")
+        assert program.stderr.read() == ""

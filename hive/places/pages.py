@@ -19,6 +19,7 @@ STREAMED_AT_ONCE = 500
 """Items in a piece of a stream."""
 STREAMED_BY_QUERY = 10_000
 """Items after which a stream asks anew, from where it is, so that no query of it takes long."""
+PAGES_ONLY = "A list in this order has pages only: pass 'page'."
 RELEVANCE: Any = (("score", {"$meta": "textScore"}),)
 
 
@@ -63,7 +64,9 @@ def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed
     more, raws = len(raws) > window.size, raws[: window.size]
     if window.before:
         raws.reverse()
-    found = ends(order, raws, rows)
+    found = ends(order, raws, rows) if listing.walkable else None
+    if position is not None and raws and found is None:
+        raise BadRequest(PAGES_ONLY)
     return Page(
         [item(raw) for raw in raws],
         has_before=more if window.before else bool(window.after or window.skip),
@@ -86,19 +89,20 @@ def streamed(
 ) -> Iterator[list[Item]]:
     """All of the documents, some at a time."""
     order = order_of(rows, listing)
-    if order is None:
+    if order is None or not listing.walkable:
         raise BadRequest("A list in this order has pages only: leave out per_page=all.")
     check_index(rows, listing, required=indexed)
     asked = matching(rows, listing)
     position: Position | None = None
+    most = 0 if "projection" in rows.how else STREAMED_BY_QUERY  # a scope may hide where it is
     while True:
         rest = asked if position is None else asked.where(beyond(order, position))
         how = {"batch_size": STREAMED_AT_ONCE, **projection(listing, rows)}
-        found, count = rest.each(order, STREAMED_BY_QUERY, **how), 0
+        found, count = rest.each(order, most, **how), 0
         while raws := list(islice(found, STREAMED_AT_ONCE)):
             yield [item(raw) for raw in raws]
             count, last = count + len(raws), raws[-1]
-        if count < STREAMED_BY_QUERY:
+        if not most or count < most:
             return
         position = orders.position(order, last)
         if position is None:
@@ -116,8 +120,9 @@ def check_index(rows: Rows, listing: Listing, *, required: bool) -> None:
     order = listing.order
     if order is None and not listing.conditions and listing.text is None and rows.order != BY_KEY:
         order = orders.total(rows.order)
+    asks = bool(listing.conditions or listing.order)  # what the application adds is not the client's fault
     if listing.text is None:  # for which MongoDB demands an index anyway
-        indexes.check(rows, listing.conditions, order, required=required)
+        indexes.check(rows, listing.conditions, order, required=required and asks)
 
 
 def matching(rows: Rows, listing: Listing) -> Rows:
