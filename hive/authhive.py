@@ -16,9 +16,10 @@ from hive.auth.provider import NAME, Provider
 from hive.authentication import SETTING, Authentication, authentication_in
 from hive.errors import BadRequest, Problem, Unauthorized
 from hive.flows import CallbackHandler, StartHandler
+from hive.neighbours import routed
 from hive.origins import has_bearer, own_path
 from hive.providers import Providers, providers_of
-from hive.resource import ACTIONS, Resource, path_of, prefix_of, routed
+from hive.resource import ACTIONS, Resource, path_of, prefix_of
 from hive.routing import pattern_of
 from hive.serving import ProblemHandler
 from hive.sessions import Secret

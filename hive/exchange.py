@@ -15,14 +15,16 @@ from hive.authentication import authentication_for, authentication_of
 from hive.bodies import BodyHandler
 from hive.decoding import Decoding
 from hive.errors import MethodNotAllowed
+from hive.neighbours import neighbour
 from hive.origins import SAFE
 from hive.paths import segments_of, walk
 from hive.permissions import Permission, is_regardless
 from hive.places.place import Item, Place, World
 from hive.plain import dumps
 from hive.protection import OF_METHOD
-from hive.resource import Resource, neighbour, path_of
+from hive.resource import Resource, path_of
 from hive.signals import Signal
+from hive.threads import Batch
 
 logger = logging.getLogger("hive")
 RESET = pack("ii", 1, 0)
@@ -102,7 +104,7 @@ class Exchange(BodyHandler):
         else:
             enter()
 
-    def batch(self) -> pool.Batch | None:
+    def batch(self) -> Batch | None:
         """The batch with which the story begins, if there is one for such requests."""
         return None
 
@@ -178,7 +180,7 @@ class Exchange(BodyHandler):
         return walk(world, self.segments)
 
     def routes_of(self, model: Any) -> Resource | None:
-        """The routes under which this request reaches documents of `model`; see `hive.resource.neighbour`."""
+        """The routes under which this request reaches documents of `model`, by `hive.neighbours`."""
         resource = neighbour(self.application, self.resource, model)
         return None if resource is None else resource.seen_by(self)
 

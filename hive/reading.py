@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from hive import codings, cursors, payload, protection, query, shapes, signals
+from hive import codings, cursors, expansion, payload, protection, query, shapes, signals
 from hive.authentication import authentication_of
 from hive.errors import BadRequest
 from hive.exchange import Chunk, Story
@@ -87,7 +87,7 @@ class Reader(Together):
         """The JSON of documents, in the shape that was asked for."""
         every = [(item.encoder, item.raw, item.encode(item.raw)) for item in items]
         if shape.expand:
-            shapes.expand(self, every, shape.expand, self.routes_of)
+            expansion.expand(self, every, shape.expand, self.routes_of)
         return [shape.pick(json) for _, _, json in every]
 
     def describe(self, place: Any, listing: Listing, page: Page) -> None:

@@ -13,10 +13,9 @@ from hive.errors import own_fault
 from hive.fields import EMBEDDED, codec
 from hive.lazy import lazy
 from hive.names import every, is_allowed
-from hive.permissions import Permission, checked as checked_permission, conceals, fields_named_in
+from hive.permissions import Permission, checked as checked_permission, fields_named_in
 from hive.plain import dumps, plain
-from hive.pool import Batch, settled
-from hive.routers import arguments_in
+from hive.pool import settled
 from hive.rows import Rows, has_plain_objects, rows_of
 from hive.schema import (
     Visibility,
@@ -29,6 +28,7 @@ from hive.schema import (
     target_key,
 )
 from hive.serializers import Serializer
+from hive.threads import Batch
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ACTIONS = ("get", "create", "update", "delete")
@@ -236,39 +236,3 @@ def checked_methods(methods: Iterable[str]) -> frozenset[str]:
     if isinstance(methods, str):
         raise TypeError(f"methods takes a list of methods, not the string {methods!r}.")
     return frozenset(checked(method.upper(), "methods", METHODS) for method in methods)
-
-
-def routed(router: Any) -> Iterator[Resource]:
-    """The resources that a Tornado application, or a router in it, serves."""
-    for arguments in arguments_in(router):
-        if isinstance(resource := arguments.get("resource"), Resource):
-            yield resource
-
-
-def neighbour(application: Any, asking: Resource, model: Any) -> Resource | None:
-    """The routes under which `asking` reaches documents of `model`.
-
-    They are its own, else those with the same prefix, else the only ones in the application. None if there
-    are none, or no telling which. Raises `ValueError` if there is no telling which and one has a scope or
-    conceals documents, for then no document of `model` is known to exist for this request.
-    """
-    resources = list(routed(application.default_router))
-    for cls in model.__mro__:
-        candidates = [resource for resource in resources if resource.model is cls]
-        beside = [resource for resource in candidates if resource.prefix == asking.prefix]
-        if asking.origin in candidates:
-            return asking.origin
-        if len(beside or candidates) == 1:
-            return (beside or candidates)[0]
-        if any(map(is_limited, candidates)):
-            raise ValueError(f"cannot be told, for {model.__name__} is served at several addresses")
-        if candidates:
-            return None
-    if any(is_limited(resource) for resource in resources if issubclass(resource.model, model)):
-        raise ValueError(f"cannot be told, for some kinds of {model.__name__} are not for everybody")
-    return None
-
-
-def is_limited(resource: Resource) -> bool:
-    """Whether there may be documents which do not exist for a request."""
-    return resource.scope is not None or ("get" in resource.allow and conceals(resource.allow["get"]))

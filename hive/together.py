@@ -8,12 +8,13 @@ they ask, or later. Nobody waits for another list than their own, or where the a
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hive import pool, protection, signals
+from hive import protection, signals
 from hive.exchange import Exchange
 from hive.paths import segments_of
 from hive.permissions import is_regardless
 from hive.resource import Resource
 from hive.rows import rows_of
+from hive.threads import Batch
 
 T = TypeVar("T")
 OWN = ("expand=", "per_page=all")
@@ -40,7 +41,7 @@ class Together(Exchange):
         if listing.shape.expand or self.made.setdefault("listing", listing) != listing:
             self.made = {}
 
-    def batch(self) -> pool.Batch | None:
+    def batch(self) -> Batch | None:
         resource, request = self.resource, self.request
         if not (resource.is_plain and request.method in ("GET", "HEAD")):
             return None
@@ -49,14 +50,14 @@ class Together(Exchange):
         rest = request.path[len(resource.root) :].strip("/")
         return self._batch_of_documents(rest) if rest else self._batch_of_list()
 
-    def _batch_of_documents(self, rest: str) -> pool.Batch | None:
+    def _batch_of_documents(self, rest: str) -> Batch | None:
         resource = self.resource
         if "/" in rest or signals.pre_get_instance.has_receivers_for(resource.model):
             return None
         self.wanted = next(resource.keys.queries(segments_of(f"/{rest}")[0]), {}).get("_id")
         return None if self.wanted is None else batch_at(resource, "", read_documents)
 
-    def _batch_of_list(self) -> pool.Batch | None:
+    def _batch_of_list(self) -> Batch | None:
         resource = self.resource
         heard = (signals.pre_get_list, signals.post_get_list)
         is_own = any(text in self.request.query for text in OWN)
@@ -65,11 +66,11 @@ class Together(Exchange):
         return batch_at(resource, f"{self.request.uri} {self.request.headers.get('Prefer')}", share)
 
 
-def batch_at(resource: Resource, key: str, prepare: Callable[[list[Any]], None]) -> pool.Batch:
+def batch_at(resource: Resource, key: str, prepare: Callable[[list[Any]], None]) -> Batch:
     """The batch of that key, which is there while it is under way."""
     batch = resource.batches.get(key)
     if batch is None:
-        batch = resource.batches.setdefault(key, pool.Batch(prepare))
+        batch = resource.batches.setdefault(key, Batch(prepare))
     return batch
 
 

@@ -34,7 +34,17 @@ ORDER = [
         "places.__init__",
     ),
     "indexes",
-    *("query", "shapes", "decoding", "protection", "resource", "orders", "cursors"),
+    *(
+        "expansion",
+        "query",
+        "shapes",
+        "decoding",
+        "neighbours",
+        "protection",
+        "resource",
+        "orders",
+        "cursors",
+    ),
     *("filters", "operators", "operands", "matching", "names"),
     *("payload", "serializers", "encoding", "schema"),
     *("storage", "rows", "refusals", "changes"),
@@ -52,7 +62,7 @@ ORDER = [
     "fields",
     *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
     *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
-    *("values", "pool", "origins", "errors", "routers"),
+    *("values", "pool", "threads", "origins", "errors", "routers"),
     *(
         "signals",
         "dispatcher",
@@ -118,7 +128,17 @@ def test_there_is_no_room_for_what_belongs_nowhere():
 
 
 def test_only_storage_and_its_like_know_the_driver():
-    allowed = {"storage", "rows", "refusals", "pool", "changes", "embedded", "revocations", "rates"}
+    allowed = {
+        "storage",
+        "rows",
+        "refusals",
+        "pool",
+        "changes",
+        "embedded",
+        "revocations",
+        "rates",
+        "threads",
+    }
     clients = {
         name
         for name, tree in MODULES.items()

@@ -33,6 +33,7 @@ from hive import ModelHive, flatten, pool, signals
 from hive.embedded import Server
 from hive.errors import Unavailable
 from hive.testing import connected, serve
+from hive.threads import MOST_UNDER_WAY, Batch
 
 threads = set()
 
@@ -902,7 +903,7 @@ def test_a_process_that_is_forked_while_all_threads_are_at_work_has_its_own():
 
 
 def batch_of(prepare=lambda jobs: None):
-    return pool.Batch(prepare)
+    return Batch(prepare)
 
 
 async def together(batch, count, function):
@@ -927,7 +928,7 @@ def test_stories_that_come_while_enough_are_under_way_go_together():
 
     def prepare(jobs):
         seen.append(jobs)
-        if len(seen) <= pool.MOST_UNDER_WAY:
+        if len(seen) <= MOST_UNDER_WAY:
             release.wait(10)
 
     async def main():
@@ -939,7 +940,7 @@ def test_stories_that_come_while_enough_are_under_way_go_together():
 
     assert asyncio.run(main()) == list(range(50))
     assert sorted(job for jobs in seen for job in jobs) == list(range(50))
-    assert len(seen) <= 2 * pool.MOST_UNDER_WAY
+    assert len(seen) <= 2 * MOST_UNDER_WAY
 
 
 def test_what_fails_for_one_of_a_batch_fails_for_that_one_only():
@@ -998,7 +999,7 @@ def test_who_goes_away_from_a_batch_keeps_nobody_waiting():
 
 def test_who_came_late_to_a_batch_is_not_refused_for_one_who_waited_long(monkeypatch):
     monkeypatch.setattr(pool, "DEADLINE", 0.5)
-    monkeypatch.setattr(pool, "MOST_UNDER_WAY", 1)
+    monkeypatch.setattr("hive.threads.MOST_UNDER_WAY", 1)
     begun = threading.Event()
 
     def prepare(jobs):

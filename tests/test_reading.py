@@ -435,7 +435,7 @@ class Gate(Commands):
 @pytest.fixture
 def gate(mongodb_server, monkeypatch):
     """One query is under way at once, and the first one waits."""
-    monkeypatch.setattr(pool, "MOST_UNDER_WAY", 1)
+    monkeypatch.setattr("hive.threads.MOST_UNDER_WAY", 1)
     gate = Gate()
     with connected("reading", host=mongodb_server, event_listeners=[gate]) as database:
         tag = ReadSlug(slug="s").save()

@@ -150,7 +150,7 @@ def until(condition, seconds=10):
 
 
 def is_idle():
-    return pool._pool.busy == 0
+    return pool.pool.busy == 0
 
 
 def received(client, path, version="1.1", headers=""):
