@@ -1,8 +1,9 @@
 """Documents as JSON: what clients read."""
 
-from collections.abc import Callable, Mapping as MappingOf
+from collections.abc import Callable, Iterable, Mapping as MappingOf
 from dataclasses import dataclass
-from typing import Any, Self
+from operator import itemgetter
+from typing import Any, NamedTuple, Self
 
 import mongoengine as me
 from mongoengine.base import get_document
@@ -28,6 +29,18 @@ class Member:
     codec: Codec
     readable: bool
     writable: bool
+
+
+class Plan(NamedTuple):
+    """What makes JSON of a document: the names for clients, those in MongoDB and what gets their values.
+
+    `changes` are the fields whose values are encoded, or that have a default where there is none.
+    """
+
+    names: list[str]
+    keys: list[str]
+    values_of: Callable[[Any], Iterable[Any]]
+    changes: list[tuple[str, Encode | None, Default | None]]
 
 
 class Encoder:
@@ -95,33 +108,49 @@ class Encoder:
 
     def encode(self, raw: Any) -> dict[str, Any]:
         """The JSON of a document as MongoDB has it; a field that is not stored has its default or is null."""
+        if self._is_plain:
+            return self._encode_fields(raw)
         class_name = raw.get("_cls")
         if class_name is not None and class_name not in (self.model._class_name, self.model.__name__):
             return self.of(class_name).encode(raw)
         if self.own_dict is not None:
             return self._shown(self.own_dict(self.model._from_son(raw)))
-        names, keys, changed = self._plan
-        result: dict[str, Any] = dict(zip(names, map(raw.get, keys), strict=True))
-        for name, encode, default in changed:
-            value = result[name]
-            if value is not None:
-                result[name] = value if encode is None else encode(value)
-            elif default is not None:
-                result[name] = default()
+        result = self._encode_fields(raw)
         if self.polymorphic:
             result = {"_cls": self.model._class_name, **result}
         if self.model._dynamic:
             result |= self._shown({key: plain(raw[key]) for key in raw if self._is_dynamic(key)})
         return result
 
+    def _encode_fields(self, raw: Any) -> dict[str, Any]:
+        plan = self._plan
+        try:
+            values = plan.values_of(raw)
+        except KeyError:  # of a field that is not stored
+            values = map(raw.get, plan.keys)
+        result: dict[str, Any] = dict(zip(plan.names, values, strict=True))
+        for name, encode, default in plan.changes:
+            value = result[name]
+            if value is not None:
+                result[name] = value if encode is None else encode(value)
+            elif default is not None:
+                result[name] = default()
+        return result
+
     @lazy
-    def _plan(self) -> tuple[list[str], list[str], list[tuple[str, Encode | None, Default | None]]]:
-        """The names for clients, those in MongoDB, and what is done to a value, or where there is none."""
+    def _is_plain(self) -> bool:
+        """Whether documents have no class, no other fields and no JSON of their own."""
+        return not (self.polymorphic or self.model._dynamic or self.own_dict)
+
+    @lazy
+    def _plan(self) -> "Plan":
         shown = [member for member in self.members.values() if member.readable]
+        keys = [member.field.db_field for member in shown]
         changes = [(member.name, member.codec.encode, default_of(member)) for member in shown]
-        return (
+        return Plan(
             [member.name for member in shown],
-            [member.field.db_field for member in shown],
+            keys,
+            itemgetter(*keys) if len(keys) > 1 else lambda raw: [raw[key] for key in keys],
             [change for change in changes if change[1:] != (None, None)],
         )
 

@@ -86,7 +86,7 @@ def listing(request: Any, vocabulary: Vocabulary | None, key: AESSIV) -> Listing
         return Listing(window=window(controls, "", key))
     if "q" in controls and not vocabulary.has_text:
         raise BadRequest("'q' is not known here, for there is no text index.")
-    bound = urlencode([("", request.path), *sorted(rest), *((n, controls.get(n, "")) for n in ("sort", "q"))])
+    bound = repr((request.path, sorted(rest), controls.get("sort"), controls.get("q")))
     return Listing(
         tuple(filters.conditions(rest, vocabulary.encoder, vocabulary.filterable, vocabulary.find)),
         controls.get("q"),
@@ -178,8 +178,13 @@ def positive(name: str, text: str) -> int:
 
 
 def link(request: Any, windows: dict[str, list[tuple[str, Any]]]) -> str:
-    """The value of the ``Link`` header (RFC 8288): this list, with other parameters of its window."""
-    rest = [pair for pair in texts_of(request) if pair[0] not in (*WINDOW, "per_page")]
+    """The value of the ``Link`` header (RFC 8288): this list, with other parameters of its window.
+
+    These are numbers and cursors, which stand in a URL as they are.
+    """
+    others = [pair for pair in texts_of(request) if pair[0] not in (*WINDOW, "per_page")]
+    rest = f"&{urlencode(others)}" if others else ""
     return ", ".join(
-        f'<{request.path}?{urlencode([*window, *rest])}>; rel="{rel}"' for rel, window in windows.items()
+        f'<{request.path}?{"&".join(f"{name}={value}" for name, value in window)}{rest}>; rel="{rel}"'
+        for rel, window in windows.items()
     )

@@ -1,6 +1,6 @@
 """Answers to GET and HEAD: in the shape that was asked for, cached and compressed, whole or as a stream."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
@@ -83,12 +83,13 @@ class Reader(Together):
     def _cursor_key(self) -> AESSIV:
         return cursor_key(self._secret or NO_SECRET)
 
-    def shown(self, items: Iterable[Item], shape: Shape) -> list[Any]:
+    def shown(self, items: Sequence[Item], shape: Shape) -> list[Any]:
         """The JSON of documents, in the shape that was asked for."""
-        every = [(item.encoder, item.raw, item.encode(item.raw)) for item in items]
+        documents = [item.encode(item.raw) for item in items]
         if shape.expand:
+            every = [(item.encoder, item.raw, json) for item, json in zip(items, documents, strict=True)]
             expansion.expand(self, every, shape.expand, self.routes_of)
-        return [shape.pick(json) for _, _, json in every]
+        return documents if shape.fields is None else [shape.pick(json) for json in documents]
 
     def describe(self, place: Any, listing: Listing, page: Page) -> None:
         """Say in the headers how the list goes on, and, where that was asked for, how long it is."""

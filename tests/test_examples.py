@@ -81,12 +81,14 @@ def running(tmp_path_factory):
         yield program
 
 
-def fetch(url, method="GET", body=None):
-    """The status and the JSON of an answer."""
-    request = urllib.request.Request(url, body.encode() if body else None, method=method)
+def fetch(url, method="GET", body=None, accept="*/*"):
+    """The status and the JSON of an answer; of lines of JSON, the list of them."""
+    data, headers = body.encode() if body else None, {"Accept": accept}
+    request = urllib.request.Request(url, data, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, json.load(answer)
+            is_lines = answer.headers.get_content_type() == "application/x-ndjson"
+            return answer.status, [json.loads(line) for line in answer] if is_lines else json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.load(error)
@@ -97,7 +99,8 @@ def curl(line):
     _, *words = shlex.split(line)
     *options, url = words
     given = dict(zip(options[::2], options[1::2], strict=True))
-    return fetch(url, given.get("-X", "GET"), given.get("-d"))
+    accept = given.get("-H", "*/*").removeprefix("Accept: ")
+    return fetch(url, given.get("-X", "GET"), given.get("-d"), accept)
 
 
 def number_of_cities(root):
@@ -124,10 +127,20 @@ def test_atlas_shows_the_progress_of_its_first_load(running):
     assert "Loading the atlas: 100%" in running.first_output
 
 
-def test_atlas_prints_three_curl_lines_that_work(running):
+def test_atlas_prints_curl_lines_that_work(running):
     lines = [line.strip() for line in running.first_output.splitlines() if line.strip().startswith("curl ")]
-    assert len(lines) == 3
-    assert [curl(line)[0] for line in lines] == [200, 200, 200]
+    answers = [curl(line) for line in lines]
+    assert [status for status, _ in answers] == [200] * 9
+    *_, european, brazil, largest, rio, near_rio, every_city = [found for _, found in answers]
+    assert [country["name"] for country in european[:2]] == ["Aland Islands", "Albania"]
+    assert brazil["capital"] == {"name": "Brasília"}
+    assert {"name": "Peru"} in brazil["neighbours"]
+    assert largest[0] == {"name": "São Paulo", "population": 12400232}
+    assert len(largest) == 5
+    assert [city["name"] for city in rio] == ["Rio de Janeiro", "Rio Preto da Eva"]
+    assert "Vassouras" in {city["name"] for city in near_rio}
+    assert len(every_city) == len(GEONAMES.get_cities())
+    assert every_city[0].keys() == {"name", "location"}
 
 
 def test_atlas_answers_at_its_root_with_where_to_go(running):
