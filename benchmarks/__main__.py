@@ -29,6 +29,7 @@ def main() -> None:
             f"Of `python -m benchmarks {' '.join(sys.argv[1:])}`, on:".replace(" `,", "`,"),
             about(uri, chosen.designs.split(","), embedded=bool(database)),
             speed.section(uri, chosen, embedded=bool(database)),
+            speed.section_alone(uri, chosen, embedded=bool(database)),
             growth.section(uri, chosen, database),
         ]
     results = "\n\n".join(parts) + "\n"

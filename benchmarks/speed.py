@@ -47,8 +47,10 @@ COMPARED = [
 TOGETHER = (
     "hive answers requests for the same list that come together once, and those for single documents with "
     "one query. All connections ask for the same list here, so its figures for lists are those of one that "
-    "many want at once; `--connections 1` measures what a list costs that nobody else asks for."
+    "many want at once. What one costs that nobody else asks for is measured with one connection, below."
 )
+ALONE = ("hive", "asyncio", "threads")
+"""The designs that are measured with one connection too."""
 WARM = 100
 SCANNED = 300
 FEWER = 4
@@ -158,9 +160,9 @@ def rotated(designs: Sequence[str], turn: int) -> list[str]:
 
 def report(results: Results, plan: Plan) -> str:
     parts = [
-        "## Speed",
+        "## Speed" if plan.connections > 1 else "## Speed, one request after the other",
         told(plan, len(results.rounds)),
-        TOGETHER,
+        *([TOGETHER] if plan.connections > 1 else []),
         *(f"Not measured: {DESIGNS[design]}: {reason}" for design, reason in results.missing.items()),
         *ratio_tables(results),
         *value_tables(results),
@@ -218,6 +220,13 @@ def section(uri: str, chosen: argparse.Namespace, *, embedded: bool) -> str:
     scanned = chosen.scanned or (min(SCANNED, documents) if embedded else documents)
     plan = Plan(chosen.requests, documents, scanned, chosen.connections, embedded)
     return report(run(uri, chosen.designs.split(","), chosen.rounds, plan), plan)
+
+
+def section_alone(uri: str, chosen: argparse.Namespace, *, embedded: bool) -> str:
+    """The same of hive and of what is written by hand, with one connection."""
+    designs = ",".join(design for design in chosen.designs.split(",") if design in ALONE)
+    alone = argparse.Namespace(**{**vars(chosen), "connections": 1, "designs": designs})
+    return section(uri, alone, embedded=embedded)
 
 
 def main() -> None:

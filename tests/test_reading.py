@@ -12,7 +12,7 @@ import pymongo.monitoring
 import pytest
 from tornado.web import Application
 
-from hive import AuthHive, ModelHive, flatten, pool, signals
+from hive import AuthHive, ModelHive, flatten, signals
 from hive.testing import connected, serve
 
 PROBLEM = "application/problem+json"
