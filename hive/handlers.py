@@ -154,10 +154,13 @@ class ModelHandler(Reader):
         yield from self._before_update(place, stored, current)
         if isinstance(target, Embedded):
             yield from self._before_update(place, stored, stored.document)
+        changed = {type(current), type(stored.document)}
+        told = any(signals.post_update_instance.has_receivers_for(model) for model in changed)
         with target.telling():
-            change = storage.update(stored, target.locate, part.apply)
-        yield from self._after_update(change.part, lambda: change.part_updated_fields)
-        if isinstance(target, Embedded):
+            change = storage.update(stored, target.locate, part.apply, told=told)
+        if told:
+            yield from self._after_update(change.part, lambda: change.part_updated_fields)
+        if told and isinstance(target, Embedded):
             yield from self._after_update(change.document, lambda: change.updated_fields)
         shown = isinstance(target, Embedded) or self.may_read(target.resource, change.document)
         self.reply(200, target.encode(change.raw) if shown else None)

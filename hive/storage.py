@@ -131,8 +131,8 @@ def undo(document: Any) -> None:
         document.delete()
 
 
-def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Change:
-    """Do `edit` to the part of the document that `locate` gives, and store it.
+def update(stored: Stored, locate: Locate, edit: Callable[[Any], None], *, told: bool = True) -> Change:
+    """Do `edit` to the part of the document that `locate` gives, and store it; what is changed can be `told`.
 
     The write holds only if the fields that it sets (or all) have not changed since they were loaded.
     Otherwise the document is loaded again and everything done anew, so that each ``from`` is what this very
@@ -143,8 +143,9 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None]) -> Chang
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             document, options = stored.document, options_of(stored.document)
-            before, part = image(document, options), locate(document)
-            part_before = before if part is document else image(part, options)
+            part = locate(document)
+            before = image(document, options) if told else {}
+            part_before = before if part is document or not told else image(part, options)
             edit(part)
             try:
                 with answering(type(document)):

@@ -98,11 +98,12 @@ class Batch:
     """Turns that are taken together, if many come at once.
 
     Those that come while enough are under way wait, and then go as one: `prepare` is called, in the pool, for
-    the jobs of all of them, and then each is taken, one after another.
+    the jobs of all of them. Then they are taken, one after another, or each `apart` in a thread of its own.
     """
 
-    def __init__(self, prepare: Callable[[list[Any]], None]) -> None:
+    def __init__(self, prepare: Callable[[list[Any]], None], *, apart: bool = False) -> None:
         self.prepare = prepare
+        self.apart = apart
         self.waiting: list[Turn] = []
         self.under_way = 0
         self.lock = Lock()
@@ -135,8 +136,16 @@ class Batch:
                 for turn in turns:
                     turn.take() if late else turn.fail(error)
             else:
-                for turn in turns:
-                    turn.take()
+                self._take(turns)
+
+    def _take(self, turns: list[Turn]) -> None:
+        first, *others = turns
+        if self.apart:
+            for turn in others:
+                pool.submit(turn.take)
+            others = []
+        for turn in (first, *others):
+            turn.take()
 
     def _next(self) -> list[Turn]:
         with self.lock:

@@ -42,20 +42,25 @@ class Together(Exchange):
             self.made = {}
 
     def batch(self) -> Batch | None:
-        resource, request = self.resource, self.request
-        if not (resource.is_plain and request.method in ("GET", "HEAD")):
+        resource, method = self.resource, self.request.method
+        if not resource.is_plain or not is_regardless(protection.permission(self, resource, "get")):
             return None
-        if not is_regardless(protection.permission(self, resource, "get")):
+        rest = self.request.path[len(resource.root) :].strip("/")
+        if method in ("PUT", "PATCH") and rest:
+            return self._batch_of_documents(rest, "to change", apart=True)
+        if method not in ("GET", "HEAD"):
             return None
-        rest = request.path[len(resource.root) :].strip("/")
-        return self._batch_of_documents(rest) if rest else self._batch_of_list()
+        if not rest:
+            return self._batch_of_list()
+        heard = signals.pre_get_instance.has_receivers_for(resource.model)
+        return None if heard else self._batch_of_documents(rest, "to read")
 
-    def _batch_of_documents(self, rest: str) -> Batch | None:
+    def _batch_of_documents(self, rest: str, key: str, *, apart: bool = False) -> Batch | None:
+        """That of requests for single documents; each that changes one does so in a thread of its own."""
         resource = self.resource
-        if "/" in rest or signals.pre_get_instance.has_receivers_for(resource.model):
-            return None
-        self.wanted = next(resource.keys.queries(segments_of(f"/{rest}")[0]), {}).get("_id")
-        return None if self.wanted is None else batch_at(resource, "", read_documents)
+        if "/" not in rest:
+            self.wanted = next(resource.keys.queries(segments_of(f"/{rest}")[0]), {}).get("_id")
+        return None if self.wanted is None else batch_at(resource, key, read_documents, apart=apart)
 
     def _batch_of_list(self) -> Batch | None:
         resource = self.resource
@@ -66,11 +71,13 @@ class Together(Exchange):
         return batch_at(resource, f"{self.request.uri} {self.request.headers.get('Prefer')}", share)
 
 
-def batch_at(resource: Resource, key: str, prepare: Callable[[list[Any]], None]) -> Batch:
+def batch_at(
+    resource: Resource, key: str, prepare: Callable[[list[Any]], None], *, apart: bool = False
+) -> Batch:
     """The batch of that key, which is there while it is under way."""
     batch = resource.batches.get(key)
     if batch is None:
-        batch = resource.batches.setdefault(key, Batch(prepare))
+        batch = resource.batches.setdefault(key, Batch(prepare, apart=apart))
     return batch
 
 
