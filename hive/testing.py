@@ -206,7 +206,7 @@ def mongodb_server() -> Iterator[str]:
     if uri:
         yield uri
         return
-    with Server(None) as server:
+    with Server(None, arguments=("--cache-size", "2G")) as server:  # it keeps what was dropped, too
         yield server.uri
 
 
