@@ -38,6 +38,7 @@ class Needs:
     others: tuple[str, ...]
     ways: tuple[tuple[str, ...], ...]
     order: Order
+    near: tuple[str, ...] = ()  # those of the range that are points
 
     def met_by(self, indexes: Iterable[Index]) -> bool:
         indexes = [*indexes, ((KEY, 1),)]
@@ -68,8 +69,9 @@ class Needs:
         """
         if not self.equal and not self.range and (self.others or self.ways):
             return ()
-        order = dict(self.order)
-        return tuple({name: order.get(name, 1) for name in (*self.equal, *order, *self.range)}.items())
+        order: dict[str, Any] = dict(self.order) | dict.fromkeys(self.near, "2dsphere")
+        names = (*self.equal, *dict(self.order), *self.range)
+        return tuple({name: order.get(name, 1) for name in names}.items())
 
 
 def check(
@@ -97,6 +99,7 @@ def needs_of(rows: Rows, conditions: Conditions, order: Order | None) -> Needs:
     equal, ranged = names_in(rows.query)
     others: list[str] = []
     ways: list[tuple[str, ...]] = []
+    near: list[str] = []
     for condition in conditions:
         if isinstance(condition, AnyOf):
             ways.append(tuple(one.key if is_sought(one) else "" for one in condition.conditions))
@@ -104,9 +107,10 @@ def needs_of(rows: Rows, conditions: Conditions, order: Order | None) -> Needs:
             equal.append(condition.key)
         elif is_sought(condition):
             ranged.append(condition.key)
+            near += [condition.key] if condition.operator == "near" else []
         else:
             others.append(condition.key)
-    return Needs(once(equal), once(ranged), once(others), tuple(ways), order or ())
+    return Needs(once(equal), once(ranged), once(others), tuple(ways), order or (), once(near))
 
 
 def is_sought(condition: Condition) -> bool:

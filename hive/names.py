@@ -22,7 +22,9 @@ MOST_SUGGESTED = 1000
 LONGEST_QUOTE = 100
 
 Allowed = frozenset[str] | None
-"""Dotted names, each for all below it too; None allows every field that clients read."""
+"""Dotted names, each for all below it too; None allows every field that clients are known to read."""
+SHOWN: Allowed = frozenset({"*"})
+"""Allows every field, for a name that only chooses from what is shown anyway."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Named:
 
     `field` is None inside of what no field describes. `listed` says that a list is on the way to it, so that
     a document has many values, or none. `path` is its name in the options of `routes_for`, which know of no
-    keys and indexes.
+    keys and indexes. It is not `told` where a class with its own ``to_dict()`` says what clients read.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Named:
     codec: Codec
     listed: bool = False
     path: str = ""
+    told: bool = True
 
     @property
     def item(self) -> "Named":
@@ -56,7 +59,8 @@ class Named:
     def within(self, holder: "Named") -> "Named":
         """The same, named from outside of the embedded document `holder`."""
         name, key = f"{holder.name}.{self.name}", f"{holder.key}.{self.key}"
-        return changed(self, name=name, key=key, listed=self.listed or holder.listed)
+        listed, told = self.listed or holder.listed, self.told and holder.told
+        return changed(self, name=name, key=key, listed=listed, told=told)
 
 
 def last(name: str) -> str:
@@ -64,7 +68,7 @@ def last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def resolve(encoder: Encoder, name: str, allowed: Allowed = None) -> Named:
+def resolve(encoder: Encoder, name: str, allowed: Allowed = SHOWN) -> Named:
     """The field of that name. Raises `BadRequest`, which says what name is like it.
 
     What is hidden, cannot be read or is not `allowed` is told apart by nothing from what does not exist.
@@ -90,7 +94,7 @@ def quoted(name: str) -> str:
     return repr(name if len(name) <= LONGEST_QUOTE else f"{name[:LONGEST_QUOTE]}…")
 
 
-def known(encoder: Encoder, name: str, allowed: Allowed = None) -> Named | None:
+def known(encoder: Encoder, name: str, allowed: Allowed = SHOWN) -> Named | None:
     """The field of that name, of a class, of its subclasses or of what they embed; None if there is none."""
     parts = name.split(".", DEEPEST)
     found = led(encoder, parts, set()) if len(parts) <= DEEPEST else None
@@ -98,7 +102,9 @@ def known(encoder: Encoder, name: str, allowed: Allowed = None) -> Named | None:
 
 
 def is_allowed(named: Named, allowed: Allowed) -> bool:
-    return allowed is None or covered(named.name, allowed) or covered(named.path, allowed)
+    if allowed is None:
+        return named.told
+    return allowed is SHOWN or covered(named.path, allowed)
 
 
 def led(encoder: Encoder, parts: list[str], tried: set[tuple[Encoder, int]]) -> Named | None:
@@ -119,16 +125,18 @@ def led(encoder: Encoder, parts: list[str], tried: set[tuple[Encoder, int]]) -> 
 def members(encoder: Encoder, name: str) -> Iterator[Named]:
     """The fields of that name in a class and its subclasses, or the value that has no field."""
     encoders = list(family(encoder))
+    is_identity = name == encoder.model._meta.get("id_field")  # which is in URLs
+    told = is_identity or all(one.own_dict is None for one in encoders)
     for one in encoders:
         member = one.members.get(name)
         if member is not None and member.readable:
-            yield Named(name, member.field.db_field, member.field, member.codec, path=one.path + name)
+            yield Named(name, member.field.db_field, member.field, member.codec, False, one.path + name, told)
     if (
         encoder.model._dynamic
         and is_free(name, encoder.model)
         and all(one._is_dynamic(name) for one in encoders)
     ):
-        yield Named(name, name, None, Anything(), path=encoder.path + name)
+        yield Named(name, name, None, Anything(), False, encoder.path + name, told)
 
 
 def is_free(name: str, model: Any) -> bool:
@@ -188,7 +196,7 @@ def embedded(codec: Embedded) -> Iterator[Encoder]:
         yield codec.serializer_of(get_document(choice) if isinstance(choice, str) else choice)
 
 
-def names_of(encoder: Encoder, allowed: Allowed = None) -> Iterator[str]:
+def names_of(encoder: Encoder, allowed: Allowed = SHOWN) -> Iterator[str]:
     """All names that clients may use, each once; recursion is cut short."""
     some = islice(every(encoder, ()), MOST_SUGGESTED)
     return iter(dict.fromkeys(named.name for named in some if is_allowed(named, allowed)))
@@ -196,11 +204,10 @@ def names_of(encoder: Encoder, allowed: Allowed = None) -> Iterator[str]:
 
 def every(encoder: Encoder, above: tuple[Any, ...]) -> Iterator[Named]:
     """All fields that can be named, those of embedded documents after the one that has them."""
-    for one in family(encoder):
-        for name in one.members:
-            for named in islice(members(one, name), 1):
-                yield named
-                yield from every_below(named.item, (*above, encoder.model))
+    for name in dict.fromkeys(name for one in family(encoder) for name in one.members):
+        for named in members(encoder, name):
+            yield named
+            yield from every_below(named.item, (*above, encoder.model))
 
 
 def every_below(named: Named, above: tuple[Any, ...]) -> Iterator[Named]:

@@ -132,13 +132,13 @@ class Reader(Together):
             return
         body = self.once("body", lambda: dumps(value()))
         tag = self.once("tag", lambda: f'"{sha256(body).hexdigest()[:32]}"')
-        self.set_header("Etag", tag)
+        large = len(body) >= codings.LARGE
+        coding = codings.accepted(self.request.headers.get("Accept-Encoding", "")) if large else None
+        self.set_header("Etag", f"W/{tag}" if coding else tag)
         if self.check_etag_header():
             self.set_status(304)
             return
-        coding = codings.accepted(self.request.headers.get("Accept-Encoding", ""))
-        if coding is not None and len(body) >= codings.LARGE:
-            self.set_header("Etag", f"W/{tag}")
+        if coding:
             self.set_header("Content-Encoding", coding)
             body = codings.CODINGS[coding]().last(body)
         self.write(body)

@@ -73,8 +73,6 @@ class Resource:
         self.scope = scope
         self.replaces = {"merge": False, "replace": True}[checked(put, "put", ("merge", "replace"))]
         self.allow = checked_permissions(model, allow or {})
-        if filterable is None and hasattr(model, "to_dict"):
-            filterable = ()  # for who knows what that leaves out
         self.filterable = None if filterable is None else checked_names(model, "filterable", filterable)
         self.require_index = require_index
         self.stream = stream

@@ -220,3 +220,15 @@ def test_nothing_of_the_extra_fast_is_needed():
 
 def test_zstandard_is_offered_where_it_is_installed_and_goes_first():
     assert list(CODINGS) == ["zstd", "gzip"]
+
+
+def test_a_304_has_the_tag_that_the_answer_has(mongomock_database):
+    CodingNote(name="x" * codings.LARGE).save()
+    with serve(ROUTES) as api:
+        tag = api.get("/coding_note", headers={"Accept-Encoding": "gzip"}).headers["Etag"]
+        assert tag.startswith("W/")
+        how = {"Accept-Encoding": "gzip", "If-None-Match": tag}
+        reply = api.get("/coding_note", headers=how)
+        assert (reply.status, reply.headers["Etag"]) == (304, tag)
+        plain = api.get("/coding_note", headers={"If-None-Match": tag})
+        assert (plain.status, plain.headers["Etag"]) == (304, tag.removeprefix("W/"))

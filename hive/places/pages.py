@@ -46,10 +46,14 @@ def numbered(items: Sequence[Any], window: Window) -> Page:
     return Page(list(part[: window.size]), window.skip > 0, len(part) > window.size, total=len(items))
 
 
-def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed: bool = False) -> Page:
-    """Part of the documents in `rows`; only what MongoDB finds by an index, if the list must be `indexed`."""
+def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed: bool | None) -> Page:
+    """Part of the documents in `rows`; only what MongoDB finds by an index, if the list must be `indexed`.
+
+    None says that they are few, so that no index matters.
+    """
     order = order_of(rows, listing)
-    check_index(rows, listing, required=indexed)
+    if indexed is not None:
+        check_index(rows, listing, required=indexed)
     asked, window = matching(rows, listing), listing.window
     how = projection(listing, rows)
     if order is None:
@@ -85,7 +89,7 @@ def nearest(items: Sequence[Item], listing: Listing) -> list[Item]:
 
 
 def streamed(
-    rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed: bool = False
+    rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed: bool
 ) -> Iterator[list[Item]]:
     """All of the documents, some at a time."""
     order = order_of(rows, listing)

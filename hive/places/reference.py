@@ -194,7 +194,7 @@ class References(Reference):
         rows = {model: self._among(every, model, references) for model, every in self._rows().items()}
         if self.model and (listing.order is not None or not pages.is_kept(listing)):
             found = rows.get(self.model, self.world.rows(self.read_at).where(NOTHING))
-            return pages.stored(found, listing, item_of(self.read_at, self.model))
+            return pages.stored(found, listing, item_of(self.read_at, self.model), indexed=None)
         existing = {(model, key) for model in rows for key in pages.matching(rows[model], listing).keys({})}
         kept = [reference for reference in references if reference in existing]
         page = pages.numbered(kept, listing.window)

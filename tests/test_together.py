@@ -1,0 +1,206 @@
+"""hive.together: requests that come at once are answered together, each as if it were alone."""
+
+import threading
+import uuid
+
+import mongoengine as me
+import pytest
+from bson import ObjectId
+from pymongo.monitoring import CommandListener
+
+from hive import ModelHive, flatten, signals
+from hive.testing import connected, recorded, serve
+
+
+class Finds(CommandListener):
+    """The commands that were sent, by name."""
+
+    def __init__(self):
+        self.names = []
+
+    def started(self, event):
+        self.names.append(event.command_name)
+
+    def succeeded(self, event):
+        pass
+
+    def failed(self, event):
+        pass
+
+
+class TogetherNote(me.Document):
+    text = me.StringField()
+    number = me.IntField()
+
+
+class TogetherTag(me.Document):
+    name = me.StringField(primary_key=True)
+
+
+class TogetherToken(me.Document):
+    key = me.UUIDField(primary_key=True)
+
+
+class TogetherCount(me.Document):
+    key = me.IntField(primary_key=True)
+
+
+ROUTES = flatten(
+    [ModelHive.routes_for(model) for model in (TogetherNote, TogetherTag, TogetherToken, TogetherCount)]
+)
+
+
+@pytest.fixture
+def commands():
+    return Finds()
+
+
+@pytest.fixture
+def api(mongodb_server, commands):
+    with connected(
+        f"together-{uuid.uuid4().hex[:8]}", host=mongodb_server, event_listeners=[commands]
+    ) as database:
+        with serve(ROUTES) as client:
+            yield client
+        database.client.drop_database(database.name)
+
+
+def at_once(requests):
+    """The answers to requests that are sent at the same time, each by a client of its own."""
+    barrier, replies = threading.Barrier(len(requests)), [None] * len(requests)
+
+    def send(index, request):
+        barrier.wait()
+        replies[index] = request()
+
+    threads = [threading.Thread(target=send, args=pair) for pair in enumerate(requests)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return replies
+
+
+def test_each_gets_its_own_document(api):
+    notes = TogetherNote.objects.insert([TogetherNote(text=f"note {number}") for number in range(40)])
+    for _ in range(5):
+        replies = at_once([lambda note=note: api.get(f"/together_note/{note.id}") for note in notes])
+        assert [reply.json["text"] for reply in replies] == [note.text for note in notes]
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        (TogetherTag, [f"tag {number}" for number in range(12)]),
+        (TogetherToken, [uuid.uuid4() for _ in range(12)]),
+        (TogetherCount, list(range(-6, 6))),
+    ],
+    ids=["str", "uuid", "int"],
+)
+def test_keys_of_every_kind_are_told_apart(api, model, keys):
+    model.objects.insert([model(pk=key) for key in keys[::2]])
+    path, field = f"/{model._get_collection_name()}", model._meta["id_field"]
+    for _ in range(3):
+        replies = at_once([lambda key=key: api.get(f"{path}/{key}".replace(" ", "%20")) for key in keys])
+        assert [reply.status for reply in replies] == [200, 404] * 6
+        assert [reply.json[field] for reply in replies[::2]] == [
+            key if isinstance(key, int) else str(key) for key in keys[::2]
+        ]
+
+
+def test_what_is_gone_or_never_was_is_404_among_others(api):
+    note = TogetherNote(text="here").save()
+    names = [str(note.id), str(ObjectId()), "nonsense"] * 8
+    replies = at_once([lambda name=name: api.get(f"/together_note/{name}") for name in names])
+    assert [reply.status for reply in replies] == [200, 404, 404] * 8
+
+
+def test_many_that_come_at_once_need_few_queries(api, commands, monkeypatch):
+    monkeypatch.setattr("hive.threads.MOST_UNDER_WAY", 1)
+    notes = TogetherNote.objects.insert([TogetherNote(text=f"note {number}") for number in range(40)])
+    api.get(f"/together_note/{notes[0].id}")
+    commands.names.clear()
+    replies = at_once([lambda note=note: api.get(f"/together_note/{note.id}") for note in notes])
+    assert [reply.json["id"] for reply in replies] == [str(note.id) for note in notes]
+    assert 1 <= commands.names.count("find") < 40
+    commands.names.clear()
+    replies = at_once([lambda: api.get("/together_note?per_page=50")] * 40)
+    assert {len(reply.json) for reply in replies} == {40}
+    assert 1 <= commands.names.count("find") < 40
+
+
+def test_changes_that_come_at_once_each_change_their_own(api):
+    notes = TogetherNote.objects.insert([TogetherNote(text="", number=number) for number in range(30)])
+    with recorded(signals.post_update_instance) as heard:
+        replies = at_once(
+            [
+                lambda note=note: api.put(f"/together_note/{note.id}", json={"text": f"t{note.number}"})
+                for note in notes
+            ]
+        )
+    assert [reply.json["text"] for reply in replies] == [f"t{number}" for number in range(30)]
+    assert [note.text for note in TogetherNote.objects.order_by("number")] == [f"t{n}" for n in range(30)]
+    told = {one.arguments["instance"].number: one.arguments["updated_fields"] for one in heard}
+    assert told == {number: {"text": {"from": "", "to": f"t{number}"}} for number in range(30)}
+
+
+def test_changes_of_one_document_at_once_all_happen(api):
+    note = TogetherNote(text="", number=0).save()
+    fields = ("text", "number")
+    replies = at_once(
+        [
+            lambda index=index: api.patch(
+                f"/together_note/{note.id}", json={fields[index % 2]: [str(index), index][index % 2]}
+            )
+            for index in range(12)
+        ]
+    )
+    assert {reply.status for reply in replies} == {200}
+    note.reload()
+    assert note.text in {str(index) for index in range(0, 12, 2)}
+    assert note.number in set(range(1, 12, 2))
+
+
+def test_who_has_the_answer_to_a_change_reads_it_whatever_others_read(api):
+    note = TogetherNote(text="", number=0).save()
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            api.get(f"/together_note/{note.id}")
+            api.get("/together_note")
+
+    readers = [threading.Thread(target=read) for _ in range(8)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(1, 30):
+            assert api.put(f"/together_note/{note.id}", json={"number": number}).status == 200
+            assert api.get(f"/together_note/{note.id}").json["number"] == number
+            assert api.get("/together_note").json[0]["number"] == number
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+
+
+def test_one_of_two_deletes_at_once_is_404(api):
+    for _ in range(5):
+        note = TogetherNote(text="x").save()
+        replies = at_once([lambda note=note: api.delete(f"/together_note/{note.id}")] * 4)
+        assert sorted(reply.status for reply in replies) == [204, 404, 404, 404]
+
+
+def test_a_delete_of_which_nobody_hears_is_one_command(api, commands):
+    note = TogetherNote(text="x").save()
+    commands.names.clear()
+    assert api.delete(f"/together_note/{note.id}").status == 204
+    assert commands.names == ["delete"]
+    assert TogetherNote.objects.count() == 0
+
+
+def test_whoever_hears_of_a_delete_gets_the_document(api):
+    note = TogetherNote(text="x").save()
+    with recorded(signals.post_delete_instance) as heard:
+        assert api.delete(f"/together_note/{note.id}").status == 204
+    assert [one.arguments["instance"].text for one in heard] == ["x"]
