@@ -25,10 +25,10 @@ docs: .venv/dev.stamp  ## check the documents: run every code block in them
 	@$(BIN)/python -m pytest tests/test_docs.py
 
 bench: .venv/embedded.stamp .venv/fast.stamp  ## measure speed and growth beside peers; BENCH="--rounds 2"
-	@$(BIN)/python -m benchmarks --write benchmarks/RESULTS.md $(BENCH)
+	@$(BIN)/python -m benchmarks $(or $(BENCH),--write benchmarks/RESULTS.md)
 
 clean:  ## remove what was built; the data in ./hive-data stays
-	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv benchmarks/.venvs .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/%.stamp: pyproject.toml

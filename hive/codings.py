@@ -61,8 +61,9 @@ def accepted(header: str) -> str | None:
 
 def weighted(text: str) -> tuple[str, float]:
     """A coding and its weight, from ``gzip;q=0.5``; what is not understood weighs nothing."""
-    name, _, parameter = text.replace(" ", "").partition(";")
+    name, *parameters = text.replace(" ", "").split(";")
+    weight = next((one.removeprefix("q=") for one in parameters if one.startswith("q=")), "1")
     try:
-        return name, float(parameter.removeprefix("q=")) if parameter else 1.0
+        return name, float(weight)
     except ValueError:
         return name, 0.0

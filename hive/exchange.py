@@ -1,5 +1,6 @@
 """One exchange over HTTP: a body in, an answer out, and the signals between."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial, wraps
@@ -27,6 +28,8 @@ from hive.signals import Signal
 from hive.threads import Batch
 
 logger = logging.getLogger("hive")
+SECONDS_TO_READ = 60.0
+"""How long a client may take for a piece of a stream, before the connection is broken off."""
 RESET = pack("ii", 1, 0)
 
 
@@ -126,9 +129,12 @@ class Exchange(BodyHandler):
         if isinstance(told, Chunk):
             self.write(told.data)
             try:
-                await self.flush()
+                await asyncio.wait_for(self.flush(), SECONDS_TO_READ)
             except StreamClosedError:
                 raise Finish from None  # the client went away, which is no fault of anybody's
+            except TimeoutError:
+                self._break_off()
+                raise Finish from None
             return True
         signal, sender, arguments, self.instance = told
         if may_refuse(signal):

@@ -12,6 +12,7 @@ from hive.codecs.containers import Embedded, GenericEmbedded, Items, Mapping as 
 from hive.codecs.references import GenericReference, Reference, key_in, model_of
 from hive.encoding import Encoder
 from hive.errors import BadRequest
+from hive.plain import as_json, plain
 from hive.resource import Resource
 from hive.rows import Raw, hydrate
 from hive.shapes import MOST_EXPANDED, RoutesOf, Tree, readable_at
@@ -95,8 +96,11 @@ def slots_in(encoder: Encoder, raw: Raw, json: Any, tree: Tree) -> Iterator[Slot
     own = encoder.of(raw["_cls"]) if "_cls" in raw and encoder.polymorphic else encoder
     for name, below in tree.items():
         member = own.members.get(name)
-        if member is not None and name in json and raw.get(member.field.db_field) is not None:
-            value = raw[member.field.db_field]
+        value = None if member is None else raw.get(member.field.db_field)
+        if member is None or value is None or name not in json:
+            continue
+        shown = (member.codec.encode or plain)(value)
+        if own.own_dict is None or as_json(json[name]) == as_json(shown):  # which may show something else
             yield from slots_of(member.codec, value, json, name, below)
 
 

@@ -89,8 +89,13 @@ def reverse(order: Order) -> Order:
 def position(order: Order, raw: Mapping[str, Any]) -> Position | None:
     """Where an item is in its list; None where no filter could tell what comes after it."""
     values = tuple(value_at(raw, name) for name, _ in order)
-    long = sum(len(value) for value in values if isinstance(value, str | bytes)) > LONGEST
+    long = sum(map(size, values)) > LONGEST
     return None if long or any(isinstance(value, list | dict) for value in values[:-1]) else values
+
+
+def size(value: Any) -> int:
+    """Bytes of a text or of data; other values are small."""
+    return len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes) else 0
 
 
 def value_at(raw: Any, name: str) -> Any:

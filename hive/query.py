@@ -1,5 +1,6 @@
 """The query string of a request, as what it asks for. ``docs/queries.md`` tells the language."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ MOST_PARAMETERS = 200
 INT64 = 2**63 - 1
 EVERYTHING = "all"
 WINDOW = ("page", "after", "before")
+NUMBERS = ("page", "per_page")
 SHAPE = ("fields", "expand")
 CONTROLS = (*WINDOW, "per_page", "sort", "count", "q", *SHAPE)
 """The parameters that are no filters; a field of such a name is filtered by its ``__eq``."""
@@ -81,8 +83,8 @@ def listing(request: Any, vocabulary: Vocabulary | None, key: AESSIV) -> Listing
             raise BadRequest(f"The query parameter {name!r} is given more than once.")
     rest = [(name, text) for name, text in pairs if name not in controls]
     if vocabulary is None:
-        if named := [name for name, _ in pairs if name not in ("page", "per_page")]:
-            raise unknown(f"The query parameter {named[0]!r} is not known here", named[0], WINDOW)
+        if named := [name for name, _ in pairs if name not in NUMBERS]:
+            raise unknown(f"The query parameter {named[0]!r} is not known here", named[0], NUMBERS)
         return Listing(window=window(controls, "", key))
     if "q" in controls and not vocabulary.has_text:
         raise BadRequest("'q' is not known here, for there is no text index.")
@@ -166,7 +168,7 @@ def count(controls: dict[str, str], request: Any) -> str | None:
         if controls["count"] not in ("exact", "estimated"):
             raise BadRequest("The query parameter 'count' must be 'exact' or 'estimated'.")
         return controls["count"]
-    preferences = request.headers.get("Prefer", "").replace(" ", "").replace(";", ",").split(",")
+    preferences = re.split("[,;]", re.sub('[ "]', "", request.headers.get("Prefer", "")))
     return next((one for one in ("exact", "estimated") if f"count={one}" in preferences), None)
 
 

@@ -97,7 +97,8 @@ class Reader(Together):
         self.set_header("Link", link)
         if listing.count is not None:
             self.set_header("X-Total-Count", str(page.total))
-            self.set_header("Preference-Applied", f"count={listing.count}")
+            if "count" not in self.request.query_arguments:
+                self.set_header("Preference-Applied", f"count={listing.count}")
 
     def _windows(self, place: Any, listing: Listing, page: Page) -> dict[str, list[tuple[str, Any]]]:
         size = ("per_page", listing.window.size)
@@ -130,7 +131,7 @@ class Reader(Together):
         self._set_representation(payload.JSON, *vary)
         if self.request.method == "HEAD":
             return
-        body = self.once("body", lambda: dumps(value()))
+        body: bytes = self.once("body", lambda: dumps(value()))
         tag = self.once("tag", lambda: f'"{sha256(body).hexdigest()[:32]}"')
         large = len(body) >= codings.LARGE
         coding = codings.accepted(self.request.headers.get("Accept-Encoding", "")) if large else None
@@ -140,7 +141,7 @@ class Reader(Together):
             return
         if coding:
             self.set_header("Content-Encoding", coding)
-            body = codings.CODINGS[coding]().last(body)
+            body = self.once(coding, lambda: codings.CODINGS[coding]().last(body))
         self.write(body)
 
     def finish(self, chunk: Any = None) -> Any:

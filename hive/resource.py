@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import mongoengine as me
 
 from hive.errors import own_fault
-from hive.fields import EMBEDDED, codec
+from hive.fields import EMBEDDED, REFERENCES, codec
 from hive.lazy import lazy
 from hive.names import every, is_allowed
 from hive.permissions import Permission, checked as checked_permission, fields_named_in
@@ -23,6 +23,8 @@ from hive.schema import (
     check_visibility,
     checked_names,
     covered,
+    fields_of,
+    innermost,
     lookup_field,
     snake_case,
     target_key,
@@ -92,6 +94,7 @@ class Resource:
         self.is_plain = not (self.varies or scope or self.keys.lookup or hasattr(model, "to_dict"))
         self.is_plain = self.is_plain and has_plain_objects(model)
         """Whether documents are read by primary key, alike for all, and without code of the application."""
+        self.refers_by_name = any(refers_by_name(field) for _, field in fields_of(model))
         self.batches: WeakValueDictionary[str, Batch] = WeakValueDictionary()
 
         self.root = "/" + path_of(*f"{self.prefix}/{self.name}".split("/")[1:])
@@ -216,6 +219,14 @@ def checked(value: str, option: str, values: tuple[str, ...]) -> str:
     if value not in values:
         raise ValueError(f"{option}={value!r} is not known: pass one of {', '.join(values)}.")
     return value
+
+
+def refers_by_name(field: Any) -> bool:
+    """Whether clients may name the target of a reference by a lookup field, or by an ID of any class."""
+    kind = innermost(field)
+    if isinstance(kind, me.ReferenceField | me.LazyReferenceField):
+        return lookup_field(kind.document_type) is not None
+    return isinstance(kind, REFERENCES)
 
 
 def checked_header(value: str | None, option: str) -> str | None:

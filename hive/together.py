@@ -12,13 +12,12 @@ from hive import protection, signals
 from hive.exchange import Exchange
 from hive.paths import segments_of
 from hive.permissions import is_regardless
+from hive.query import CONTROLS, EVERYTHING
 from hive.resource import Resource
 from hive.rows import rows_of
 from hive.threads import Batch
 
 T = TypeVar("T")
-OWN = ("expand=", "per_page=all")
-"""What is in a query string whose answer is for one request only."""
 
 
 class Together(Exchange):
@@ -45,7 +44,7 @@ class Together(Exchange):
         resource, method = self.resource, self.request.method
         if not resource.is_plain or not is_regardless(protection.permission(self, resource, "get")):
             return None
-        rest = self.request.path[len(resource.root) :].strip("/")
+        rest = segments_of(self.request.path)[resource.root.count("/") :]
         if method in ("PUT", "PATCH") and rest:
             return self._batch_of_documents(rest, "to change", apart=True)
         if method not in ("GET", "HEAD"):
@@ -53,32 +52,38 @@ class Together(Exchange):
         if not rest:
             return self._batch_of_list()
         heard = signals.pre_get_instance.has_receivers_for(resource.model)
-        return None if heard else self._batch_of_documents(rest, "to read")
+        if heard or "expand" in self.request.query_arguments:
+            return None
+        return self._batch_of_documents(rest, "to read")
 
-    def _batch_of_documents(self, rest: str, key: str, *, apart: bool = False) -> Batch | None:
+    def _batch_of_documents(self, rest: list[str], key: str, *, apart: bool = False) -> Batch | None:
         """That of requests for single documents; each that changes one does so in a thread of its own."""
-        resource = self.resource
-        if "/" not in rest:
-            self.wanted = next(resource.keys.queries(segments_of(f"/{rest}")[0]), {}).get("_id")
-        return None if self.wanted is None else batch_at(resource, key, read_documents, apart=apart)
+        if len(rest) == 1:
+            self.wanted = next(self.resource.keys.queries(rest[0]), {}).get("_id")
+        return None if self.wanted is None else self._batch_at(key, read_documents, apart=apart)
 
     def _batch_of_list(self) -> Batch | None:
         resource = self.resource
         heard = (signals.pre_get_list, signals.post_get_list)
-        is_own = any(text in self.request.query for text in OWN)
-        if is_own or any(signal.has_receivers_for(resource.model) for signal in heard):
+        if any(signal.has_receivers_for(resource.model) for signal in heard) or not self._is_alike():
             return None
-        return batch_at(resource, f"{self.request.uri} {self.request.headers.get('Prefer')}", share)
+        return self._batch_at(f"{self.request.uri} {self.request.headers.get('Prefer')}", share)
 
+    def _is_alike(self) -> bool:
+        """Whether the query string means the same for everybody, and is read without a query."""
+        asked = self.request.query_arguments
+        filters = asked.keys() - set(CONTROLS)
+        return (
+            "expand" not in asked
+            and EVERYTHING.encode() not in asked.get("per_page", ())
+            and not (filters and self.resource.refers_by_name)
+        )
 
-def batch_at(
-    resource: Resource, key: str, prepare: Callable[[list[Any]], None], *, apart: bool = False
-) -> Batch:
-    """The batch of that key, which is there while it is under way."""
-    batch = resource.batches.get(key)
-    if batch is None:
-        batch = resource.batches.setdefault(key, Batch(prepare, apart=apart))
-    return batch
+    def _batch_at(self, key: str, prepare: Callable[[list[Any]], None], *, apart: bool = False) -> Batch:
+        """The batch of that key in this application, which is there while it is under way."""
+        batches, key = self.resource.batches, f"{id(self.application)} {key}"
+        batch = batches.get(key)
+        return batches.setdefault(key, Batch(prepare, apart=apart)) if batch is None else batch
 
 
 def read_documents(handlers: list[Any]) -> None:

@@ -386,7 +386,7 @@ def test_a_list_is_counted_by_parameter_or_preference(commands, how):
             commands.names.clear()
             reply = api.get(path, headers=headers)
             assert (reply.status, reply.headers["X-Total-Count"]) == (200, str(total)), path
-            assert reply.headers["Preference-Applied"] == f"count={how}"
+            assert reply.headers["Preference-Applied"] == (f"count={how}" if headers else None)
             assert len({"count", "aggregate"} & set(commands.names)) == 1
         head = api.request("HEAD", f"{PEOPLE}?count={how}")
         assert (head.headers["X-Total-Count"], head.body) == ("7", b"")

@@ -204,3 +204,14 @@ def test_whoever_hears_of_a_delete_gets_the_document(api):
     with recorded(signals.post_delete_instance) as heard:
         assert api.delete(f"/together_note/{note.id}").status == 204
     assert [one.arguments["instance"].text for one in heard] == ["x"]
+
+
+def test_an_address_that_is_spelled_otherwise_is_of_the_same_document(mongodb_database):
+    tags = [TogetherTag(name=f"{'A' * (number % 3)}{number}").save() for number in range(24)]
+    with serve(ModelHive.routes_for(TogetherTag, prefix="/a|b", resource_name="città")) as client:
+        for root in ("/a|b/citt%C3%A0", "/a%7Cb/citt%c3%a0"):
+            for _ in range(3):
+                replies = at_once(
+                    [lambda tag=tag, root=root: client.get(f"{root}/{tag.name}") for tag in tags]
+                )
+                assert [reply.json["name"] for reply in replies] == [tag.name for tag in tags]

@@ -15,6 +15,10 @@ from hive.query import Listing, Window
 from hive.refusals import searching
 from hive.rows import BY_KEY, Raw, Rows
 
+Readable = Callable[[list[Item]], list[Item]] | None
+"""What leaves out the items that the client may not read; None where it may read all."""
+MOST_AT_ONCE = 200
+"""Items that are looked at, one after another, to know which may be read."""
 STREAMED_AT_ONCE = 500
 """Items in a piece of a stream."""
 STREAMED_BY_QUERY = 10_000
@@ -46,7 +50,14 @@ def numbered(items: Sequence[Any], window: Window) -> Page:
     return Page(list(part[: window.size]), window.skip > 0, len(part) > window.size, total=len(items))
 
 
-def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed: bool | None) -> Page:
+def stored(
+    rows: Rows,
+    listing: Listing,
+    item: Callable[[Raw], Item],
+    readable: Readable,
+    *,
+    indexed: bool | None,
+) -> Page:
     """Part of the documents in `rows`; only what MongoDB finds by an index, if the list must be `indexed`.
 
     None says that they are few, so that no index matters.
@@ -54,32 +65,52 @@ def stored(rows: Rows, listing: Listing, item: Callable[[Raw], Item], *, indexed
     order = order_of(rows, listing)
     if indexed is not None:
         check_index(rows, listing, required=indexed)
-    asked, window = matching(rows, listing), listing.window
-    how = projection(listing, rows)
-    if order is None:
-        with searching():
-            raws = asked.page(RELEVANCE if listing.text else (), window.skip, window.size + 1, **how)
-        items = [item(raw) for raw in raws[: window.size]]
-        return Page(items, window.skip > 0, len(raws) > window.size, total=count(rows, listing))
-    position, way = window.after or window.before, orders.reverse(order) if window.before else order
-    if position is not None:
-        asked = asked.where(beyond(way, position))
-    raws = asked.page(way, window.skip, window.size + 1, **how)
-    more, raws = len(raws) > window.size, raws[: window.size]
+    window = listing.window
+    way = orders.reverse(order) if order and window.before else order
+    with searching():
+        items = found(rows, listing, way, item, readable)
+        total = count(rows, listing)
+    more, items = len(items) > window.size, items[: window.size]
     if window.before:
-        raws.reverse()
-    found = ends(order, raws, rows) if listing.walkable else None
-    if position is not None and raws and found is None:
+        items.reverse()
+    is_walkable = order is not None and listing.walkable
+    places = ends(order, items, rows) if order and is_walkable else None
+    if (window.after or window.before) and items and places is None:
         raise BadRequest(PAGES_ONLY)
     return Page(
-        [item(raw) for raw in raws],
+        items,
         has_before=more if window.before else bool(window.after or window.skip),
         has_after=bool(window.before) or more,
-        is_numbered=window.number is not None or (bool(raws) and found is None),
-        ends=found,
+        is_numbered=window.number is not None or not is_walkable or (bool(items) and places is None),
+        ends=places,
         options=rows.collection.codec_options,
-        total=count(rows, listing),
+        total=total,
     )
+
+
+def found(
+    rows: Rows, listing: Listing, order: Order | None, item: Callable[[Raw], Item], readable: Readable
+) -> list[Item]:
+    """The items of a page and, if there is one, the next; in pieces, where not all may be read.
+
+    What may not be read is left out before it is counted, so that nothing tells of it.
+    """
+    window, how = listing.window, projection(listing, rows)
+    asked, position = matching(rows, listing), window.after or window.before
+    if position is not None and order is not None:
+        asked = asked.where(beyond(order, position))
+    sort: Any = order if order is not None else RELEVANCE if listing.text else ()
+    if readable is None:
+        return [item(raw) for raw in asked.page(sort, window.skip, window.size + 1, **how)]
+    items: list[Item] = []
+    seen, wanted = 0, window.skip + window.size + 1
+    while len(items) < wanted:
+        raws = asked.page(sort, seen, MOST_AT_ONCE, **how)
+        items += readable([item(raw) for raw in raws])
+        seen += len(raws)
+        if len(raws) < MOST_AT_ONCE:
+            break
+    return items[window.skip : wanted]
 
 
 def nearest(items: Sequence[Item], listing: Listing) -> list[Item]:
@@ -168,8 +199,8 @@ def beyond(order: Order, position: Position) -> dict[str, Any]:
     return orders.beyond(order, position)
 
 
-def ends(order: Order, raws: list[Any], rows: Rows) -> tuple[Position, Position] | None:
-    if not raws or "projection" in rows.how:  # a scope that leaves fields out
+def ends(order: Order, items: Sequence[Item], rows: Rows) -> tuple[Position, Position] | None:
+    if not items or "projection" in rows.how:  # a scope that leaves fields out
         return None
-    first, last = orders.position(order, raws[0]), orders.position(order, raws[-1])
+    first, last = orders.position(order, items[0].raw), orders.position(order, items[-1].raw)
     return None if first is None or last is None else (first, last)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import mongoengine as me
 from mongoengine.base import get_document
 
+from hive import protection
 from hive.decoding import Decoding
 from hive.errors import Invalid, Problem
 from hive.resource import Resource
@@ -31,6 +32,10 @@ class World:
             return self.routes_of(model)
         except ValueError:
             return None
+
+    def readable(self, resource: Resource) -> Callable[[list[Any]], list[Any]] | None:
+        """What leaves out the items of a list that the client may not read, None where it may read all."""
+        return None if protection.shows_all(self.handler, resource) else self.handler.readable
 
     def rows(self, resource: Resource, model: Any = None) -> Rows:
         """The documents that exist for this request, of one class among those of the routes."""

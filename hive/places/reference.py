@@ -194,12 +194,15 @@ class References(Reference):
         rows = {model: self._among(every, model, references) for model, every in self._rows().items()}
         if self.model and (listing.order is not None or not pages.is_kept(listing)):
             found = rows.get(self.model, self.world.rows(self.read_at).where(NOTHING))
-            return pages.stored(found, listing, item_of(self.read_at, self.model), indexed=None)
+            readable = self.world.readable(self.read_at)
+            return pages.stored(found, listing, item_of(self.read_at, self.model), readable, indexed=None)
         existing = {(model, key) for model in rows for key in pages.matching(rows[model], listing).keys({})}
         kept = [reference for reference in references if reference in existing]
-        page = pages.numbered(kept, listing.window)
-        page.items = self._items(page.items, rows)
-        return page
+        if all(self.world.readable(self.target_resource(model)) is None for model in rows):
+            page = pages.numbered(kept, listing.window)
+            page.items = self._items(page.items, rows)
+            return page
+        return pages.numbered(self.world.handler.readable(self._items(kept, rows)), listing.window)
 
     def _among(self, rows: Rows, model: Any, references: list[tuple[Any, Any]]) -> Rows:
         return rows.where({"_id": {"$in": [key for cls, key in references if cls is model]}})

@@ -36,8 +36,8 @@ class Collection(Place):
 
         def find() -> Raw | None:
             handler = self.world.handler
-            if handler.fetched is not None:  # it was read together with others; this holds once
-                fetched, handler.fetched = handler.fetched, None
+            fetched, handler.fetched = handler.fetched, None  # what was read with others holds once
+            if fetched is not None and fetched["_id"] == handler.wanted == row.key:
                 return fetched  # type: ignore[no-any-return]
             return by_name(self.world.rows(self.resource), self.resource.keys, name)
 
@@ -52,7 +52,8 @@ class Collection(Place):
 
     def page(self, listing: Listing) -> Page:
         """The part of the list that a request asks for."""
-        return pages.stored(self._rows, listing, self._item, indexed=self.resource.require_index)
+        readable, indexed = self.world.readable(self.resource), self.resource.require_index
+        return pages.stored(self._rows, listing, self._item, readable, indexed=indexed)
 
     def everything(self, listing: Listing) -> Iterator[list[Item]]:
         """The whole list, some items at a time."""
