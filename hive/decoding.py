@@ -8,6 +8,9 @@ from hive import protection
 from hive.resource import Keys, Resource
 from hive.rows import Rows, hydrate, rows_of
 
+MOST_SOUGHT = 50
+"""Names by lookup field in the filters of one request: each is a query."""
+
 
 @dataclass
 class Decoding:
@@ -24,6 +27,7 @@ class Decoding:
     replace: bool = False
     blind: bool = False
     _known: set[tuple[Any, Any]] = field(default_factory=set)
+    _sought: int = 0
 
     @property
     def literal(self) -> "Decoding":
@@ -53,6 +57,11 @@ class Decoding:
             raise ValueError(f"must be the ID of a {model.__name__}")
         if keys.lookup is None:
             return queries[0]["_id"]
+        self._sought += 1
+        if self._sought > MOST_SOUGHT:
+            raise ValueError(
+                f"names more than {MOST_SOUGHT} documents by what must be looked up: filter by less"
+            )
         try:
             return self.find(model, name)
         except ValueError:

@@ -1,7 +1,8 @@
 """Expansion: the targets of references, put into an answer in the place of their IDs."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mongoengine.base import get_document
@@ -12,10 +13,25 @@ from hive.codecs.containers import Embedded, GenericEmbedded, Items, Mapping as 
 from hive.codecs.references import GenericReference, Reference, key_in, model_of
 from hive.encoding import Encoder
 from hive.errors import BadRequest
-from hive.plain import as_json, plain
+from hive.plain import as_json, dumps, plain
 from hive.resource import Resource
 from hive.rows import Raw, hydrate
 from hive.shapes import MOST_EXPANDED, RoutesOf, Tree, readable_at
+
+MOST_BYTES = 2**26
+"""Bytes of JSON that `expand` may put into one answer."""
+
+
+@dataclass
+class Size:
+    """How much was put into an answer so far."""
+
+    bytes: int = 0
+
+    def add(self, count: int) -> None:
+        self.bytes += count
+        if self.bytes > MOST_BYTES:
+            raise BadRequest(f"'expand' makes the answer larger than {MOST_BYTES} bytes: ask for fewer.")
 
 
 class Slot(NamedTuple):
@@ -37,15 +53,15 @@ def expand(handler: Any, shown: Iterable[tuple[Encoder, Raw, Any]], tree: Tree, 
     more than 10,000 objects.
     """
     slots = [slot for encoder, raw, json in shown for slot in slots_in(encoder, raw, json, tree)]
-    count = 0
+    count, size = 0, Size()
     while slots:
         count += sum(slot.times for slot in slots)
         if count > MOST_EXPANDED:
             raise BadRequest(f"'expand' makes the answer larger than {MOST_EXPANDED} objects: ask for fewer.")
-        slots = list(fill(handler, slots, routes_of))
+        slots = list(fill(handler, slots, routes_of, size))
 
 
-def fill(handler: Any, slots: list[Slot], routes_of: RoutesOf) -> Iterator[Slot]:
+def fill(handler: Any, slots: list[Slot], routes_of: RoutesOf, size: Size) -> Iterator[Slot]:
     """Fill slots with the JSON of their targets, and give the slots in these."""
     targets: dict[Any, dict[Any, Raw]] = {}
     encoders: dict[Any, Encoder] = {}
@@ -55,18 +71,19 @@ def fill(handler: Any, slots: list[Slot], routes_of: RoutesOf) -> Iterator[Slot]
     for model in dict.fromkeys(slot.model for slot in slots):
         resource = readable_at(model, routes_of)
         if resource is not None:
-            keys = dict.fromkeys(slot.target for slot in slots if slot.model is model)
-            targets[model] = read(handler, resource, model, list(keys))
+            keys = {hashable(slot.target): slot.target for slot in slots if slot.model is model}
+            targets[model] = read(handler, resource, model, list(keys.values()))
             encoders[model] = resource.serializer
     filled: dict[Any, Any] = {}
     for slot in slots:
-        raw = targets.get(slot.model, {}).get(slot.target)
+        raw = targets.get(slot.model, {}).get(hashable(slot.target))
         if raw is None:
             continue
         one = same(slot)
         if one not in filled:
             encoder = encoders[slot.model]
             filled[one] = json = encoder.encode(raw)
+            size.add(len(dumps(json)) * times[one])
             for inner in slots_in(encoder, raw, json, slot.below):
                 yield inner._replace(times=times[one])
         json = filled[one]
@@ -75,7 +92,12 @@ def fill(handler: Any, slots: list[Slot], routes_of: RoutesOf) -> Iterator[Slot]
 
 def same(slot: Slot) -> tuple[Any, Any, int]:
     """What two slots share that get the same object."""
-    return slot.model, slot.target, id(slot.below)
+    return slot.model, hashable(slot.target), id(slot.below)
+
+
+def hashable(key: Any) -> Any:
+    """A primary key as it may be in a dictionary, which a `bson.Decimal128` may not."""
+    return key if isinstance(key, Hashable) else (type(key), str(key))
 
 
 def read(handler: Any, resource: Resource, model: Any, keys: list[Any]) -> dict[Any, Raw]:
@@ -83,7 +105,7 @@ def read(handler: Any, resource: Resource, model: Any, keys: list[Any]) -> dict[
     rows = resource.rows(handler)
     rows = rows if resource.model is model else rows.of_class(model)
     return {
-        raw["_id"]: raw
+        hashable(raw["_id"]): raw
         for raw in rows.among(keys)
         if protection.shows(handler, resource, lambda raw=raw: hydrate(model, raw))  # type: ignore[misc]
     }

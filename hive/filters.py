@@ -17,6 +17,16 @@ __all__ = ["AnyOf", "Condition", "compiled", "conditions", "holds", "split"]
 MOST_CONDITIONS = 100
 ABSENT = {"eq": "in", "ne": "nin", "all": "in"}
 """What is asked instead where a document is named that there is not: to be, or not, one of none."""
+ELSEWHERE = {
+    **dict.fromkeys(("exact", "is", "equals"), "eq"),
+    **dict.fromkeys(("not", "neq", "isnot"), "ne"),
+    **dict.fromkeys(("isnull", "null"), "exists"),
+    **dict.fromkeys(("regex", "like", "match", "search"), "contains"),
+    **dict.fromkeys(("iregex", "ilike"), "icontains"),
+    **dict.fromkeys(("range", "between", "min"), "gte"),
+    **dict.fromkeys(("max",), "lte"),
+}
+"""Names that operators have elsewhere."""
 ORDERING = ("near", "max_distance")
 """What orders the documents too, which MongoDB does for a whole filter only."""
 
@@ -114,6 +124,10 @@ class Reading:
         name, _, operator = parameter.rpartition("__")
         if operator not in OPERATORS and known(self.encoder, name, self.filterable) is None:
             name = parameter
+        dotted = parameter.replace("__", ".")
+        meant = None if operator in OPERATORS else known(self.encoder, dotted, self.filterable)
+        if meant is not None and not meant.is_key:
+            raise BadRequest(f"{quoted(parameter)} is no field here: did you mean {dotted!r}?")
         named = resolve(self.encoder, name, self.filterable)
         return named, suited(named, operator)
 
@@ -139,7 +153,7 @@ def suited(named: Named, operator: str) -> str:
     if operator in having:
         return operator
     sentence = f"{quoted(named.name)} has no operator {quoted(operator)}, but {', '.join(having)}"
-    raise unknown(sentence, operator, having)
+    raise unknown(sentence, ELSEWHERE.get(operator, operator), having)
 
 
 def wrong(parameter: str, message: str) -> BadRequest:

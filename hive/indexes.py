@@ -18,6 +18,7 @@ SECONDS_KNOWN = 5.0
 """How long the indexes of a collection are taken to be as they were, for a list that has none."""
 MOST_TOLD = 1000
 CLASS = "_cls"
+GEO = ("2dsphere", "2d")
 EQUAL = ("eq", "in", "all")
 RANGE = ("gt", "gte", "lt", "lte", "startswith")
 
@@ -50,6 +51,8 @@ class Needs:
 
     def _met_by(self, index: Index) -> bool:
         first, kind = index[0]
+        if (kind in GEO) != (first in self.near):
+            return False
         bounded = {*self.equal, *self.range}
         if kind == "hashed" and first not in self.equal:
             return False
@@ -93,6 +96,14 @@ def check(
         logger.debug("A list of %s needs all documents: %s", rows.collection.full_name, advice)
     if required:
         raise BadRequest("This list takes a filter and an order for which there is an index.")
+
+
+def check_place(rows: Rows, key: str) -> None:
+    """That there is an index by which what is near is found in order. Raises `BadRequest`."""
+    if not is_met(rows.collection, Needs((), (key,), (), (), (), (key,))):
+        raise BadRequest(
+            f"There is no index for what is near: pass 'sort', or create_index([({key!r}, '2dsphere')])."
+        )
 
 
 def needs_of(rows: Rows, conditions: Conditions, order: Order | None) -> Needs:

@@ -168,7 +168,8 @@ def entry(named: Named, key: str, visibility: Visibility) -> Named | None:
     if not isinstance(named.codec, Anything) or isinstance(named.codec, Custom):
         return None
     path = named.path if key.isdigit() else f"{named.path}.{key}"  # which may be an index in a list
-    return None if visibility.unreadable(path) else changed(there, field=None, codec=Anything(), path=path)
+    is_hidden = visibility.unreadable(path) or visibility.unreadable(there.name)
+    return None if is_hidden else changed(there, field=None, codec=Anything(), path=path)
 
 
 def is_key(key: str) -> bool:

@@ -134,7 +134,12 @@ def reference(named: Named, text: str, find: Find) -> Any:
     check_given(bool(text), named)
     is_generic = isinstance(named.codec, GenericReference)
     model, name = named_in(field, text) if is_generic else (field.document_type, text)
-    key = None if model is None or model._meta.get("abstract") else find(model, name)
+    try:
+        key = None if model is None or model._meta.get("abstract") else find(model, name)
+    except ValueError:
+        if not is_generic or field.choices:
+            raise
+        key = None  # for it is not told which classes there are
     if key is None:
         return NOTHING
     is_dbref = is_generic or getattr(field, "dbref", False)

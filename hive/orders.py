@@ -15,11 +15,12 @@ from bson import Decimal128, ObjectId
 from hive.codecs.containers import Dictionary, Embedded, Items, Mapping as MappingCodec
 from hive.codecs.geo import Geometry
 from hive.codecs.references import CachedReference, GenericReference
-from hive.codecs.scalars import Bytes
+from hive.codecs.scalars import Bytes, Choice
 from hive.codecs.untyped import Anything
 from hive.cursors import Position
 from hive.encoding import Encoder
 from hive.errors import BadRequest
+from hive.matching import instant
 from hive.names import Allowed, Named, resolve
 
 Order = tuple[tuple[str, int], ...]
@@ -36,6 +37,7 @@ KINDS: tuple[Any, ...] = (int | float | Decimal, str, bytes, ObjectId, datetime)
 WITHIN: dict[Any, Any] = {
     KINDS[0]: lambda number: (number == number, number if number == number else 0),  # noqa: PLR0124 - not NaN
     str: str.encode,
+    datetime: instant,
     bytes: lambda data: (len(data), getattr(data, "subtype", 0), bytes(data)),
 }
 """What to compare the values of a type by, where that is not they themselves."""
@@ -72,7 +74,8 @@ def is_walkable(text: str | None, encoder: Encoder, filterable: Allowed) -> bool
 
 
 def is_unmeasured(named: Named) -> bool:
-    return isinstance(named.codec, UNMEASURED) or getattr(named.field, "dbref", False)
+    mixed = isinstance(named.codec, Choice) and len({type(one.value) for one in named.field.choices}) > 1
+    return mixed or isinstance(named.codec, UNMEASURED) or getattr(named.field, "dbref", False)
 
 
 def total(order: Sequence[tuple[str, int]]) -> Order:
@@ -126,12 +129,14 @@ def past(name: str, direction: int, value: Any) -> list[dict[str, Any]]:
         return [{name: {"$ne": None}}] if direction > 0 else []
     if direction > 0:
         return [{name: {"$gte": -math.inf} if is_nan(value) else {"$gt": value}}]
-    nan = [{name: {"$eq": math.nan}}] if isinstance(value, float) and not is_nan(value) else []
+    is_number = isinstance(value, int | float | Decimal128) and not isinstance(value, bool)
+    nan = [{name: {"$eq": math.nan}}] if is_number and not is_nan(value) else []
     return [{name: {"$lt": value}}, *nan, *([] if name == KEY else [{name: {"$eq": None}}])]
 
 
 def is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    number = value.to_decimal() if isinstance(value, Decimal128) else value
+    return isinstance(number, float | Decimal) and math.isnan(number)
 
 
 # In memory

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
@@ -13,10 +14,12 @@ from hive.cursors import Position
 from hive.encoding import Encoder
 from hive.errors import BadRequest
 from hive.filters import AnyOf, Condition
-from hive.names import Allowed, unknown
+from hive.names import Allowed, known, quoted, unknown
 from hive.orders import Order
 from hive.shapes import Shape
 
+PATH = "/%~!$&'()*+,;=:@"
+"""What may stand in a path beside letters, digits and ``-._`` (RFC 3986); clients send more."""
 PER_PAGE = 20
 MOST_PER_PAGE = 100
 MOST_PARAMETERS = 200
@@ -27,6 +30,17 @@ NUMBERS = ("page", "per_page")
 SHAPE = ("fields", "expand")
 CONTROLS = (*WINDOW, "per_page", "sort", "count", "q", *SHAPE)
 """The parameters that are no filters; a field of such a name is filtered by its ``__eq``."""
+ELSEWHERE = {
+    **dict.fromkeys(("limit", "page_size", "pagesize", "size", "max_results"), "per_page"),
+    **dict.fromkeys(("offset", "skip", "start"), "page"),
+    **dict.fromkeys(("order", "order_by", "orderby", "ordering"), "sort"),
+    **dict.fromkeys(("search", "query"), "q"),
+    **dict.fromkeys(("select", "only", "projection"), "fields"),
+    **dict.fromkeys(("include", "embed", "embedded", "populate"), "expand"),
+    **dict.fromkeys(("cursor", "starting_after"), "after"),
+    **dict.fromkeys(("or", "where"), "any_of"),
+}
+"""Names that controls have elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,8 @@ def listing(request: Any, vocabulary: Vocabulary | None, key: AESSIV) -> Listing
         if named := [name for name, _ in pairs if name not in NUMBERS]:
             raise unknown(f"The query parameter {named[0]!r} is not known here", named[0], NUMBERS)
         return Listing(window=window(controls, "", key))
+    for name, _ in rest:
+        check_meant(name, vocabulary)
     if "q" in controls and not vocabulary.has_text:
         raise BadRequest("'q' is not known here, for there is no text index.")
     bound = repr((request.path, sorted(rest), controls.get("sort"), controls.get("q")))
@@ -99,6 +115,13 @@ def listing(request: Any, vocabulary: Vocabulary | None, key: AESSIV) -> Listing
         count(controls, request),
         bound=bound,
     )
+
+
+def check_meant(name: str, vocabulary: Vocabulary) -> None:
+    """That a name is no control that is spelled wrongly, or as elsewhere. Raises `BadRequest`."""
+    nearest = ELSEWHERE.get(name) or next(iter(get_close_matches(name, CONTROLS, n=1, cutoff=0.75)), None)
+    if nearest and known(vocabulary.encoder, name.partition("__")[0], vocabulary.filterable) is None:
+        raise BadRequest(f"{quoted(name)} is no field or parameter here: did you mean {nearest!r}?")
 
 
 def instance(request: Any, vocabulary: Vocabulary) -> Shape:
@@ -168,7 +191,8 @@ def count(controls: dict[str, str], request: Any) -> str | None:
         if controls["count"] not in ("exact", "estimated"):
             raise BadRequest("The query parameter 'count' must be 'exact' or 'estimated'.")
         return controls["count"]
-    preferences = re.split("[,;]", re.sub('[ "]', "", request.headers.get("Prefer", "")))
+    told = re.sub('[ "]', "", request.headers.get("Prefer", "")).lower()
+    preferences = [preference.partition(";")[0] for preference in told.split(",")]
     return next((one for one in ("exact", "estimated") if f"count={one}" in preferences), None)
 
 
@@ -186,7 +210,8 @@ def link(request: Any, windows: dict[str, list[tuple[str, Any]]]) -> str:
     """
     others = [pair for pair in texts_of(request) if pair[0] not in (*WINDOW, "per_page")]
     rest = f"&{urlencode(others)}" if others else ""
+    path = quote(request.path, safe=PATH)
     return ", ".join(
-        f'<{request.path}?{"&".join(f"{name}={value}" for name, value in window)}{rest}>; rel="{rel}"'
+        f'<{path}?{"&".join(f"{name}={value}" for name, value in window)}{rest}>; rel="{rel}"'
         for rel, window in windows.items()
     )

@@ -10,10 +10,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from hive import codings, cursors, expansion, payload, protection, query, shapes, signals
 from hive.authentication import authentication_of
+from hive.cursors import Position
 from hive.errors import BadRequest
 from hive.exchange import Chunk, Story
 from hive.lazy import lazy
-from hive.names import family
+from hive.names import family, known
 from hive.permissions import is_regardless
 from hive.places.pages import Page
 from hive.places.place import Item, Place
@@ -38,6 +39,8 @@ class Reader(Together):
         listing = query.listing(self.request, self._vocabulary(place), self._cursor_key)
         if listing.window.all and not place.streams:
             raise BadRequest("per_page=all is not for this list: leave it out, and follow the links.")
+        if (position := listing.window.after or listing.window.before) is not None:
+            self._check_position(place, listing, position)
         if listing.count and (listing.window.all or not self._reads_all(place)):
             if "count" in self.request.query_arguments:
                 raise BadRequest(
@@ -102,7 +105,7 @@ class Reader(Together):
 
     def _windows(self, place: Any, listing: Listing, page: Page) -> dict[str, list[tuple[str, Any]]]:
         size = ("per_page", listing.window.size)
-        if page.is_numbered or not self._may_tell(place, listing, page):
+        if page.is_numbered or (page.ends and not self._may_tell(place, listing, page.ends[0])):
             number = listing.window.number or 1
             numbers = {"first": 1}
             numbers |= {"prev": number - 1} if page.has_before else {}
@@ -116,10 +119,18 @@ class Reader(Together):
         windows |= {"next": [("after", last), size]} if page.has_after else {}
         return windows
 
-    def _may_tell(self, place: Any, listing: Listing, page: Page) -> bool:
-        """Whether cursors tell nothing that clients do not read: without a secret they hide nothing."""
-        is_known = listing.order is not None or page.ends is None or len(page.ends[0]) == 1
-        return self._secret is not None or (is_known and self._reads_all(place))
+    def _check_position(self, place: Any, listing: Listing, position: Position) -> None:
+        """Without a secret anybody can make a cursor, and ask by it for what a list is sorted by."""
+        if not self._may_tell(place, listing, position):
+            raise BadRequest("This list has pages only: pass 'page'.")
+
+    def _may_tell(self, place: Any, listing: Listing, position: Position) -> bool:
+        """Whether a cursor tells nothing that clients do not read: without a secret it hides nothing."""
+        if self._secret is not None:
+            return True
+        identity = known(place.encoder, place.encoder.model._meta["id_field"])
+        is_read = identity is not None and (listing.order is not None or len(position) == 1)
+        return is_read and self._reads_all(place)
 
     def show(self, value: Callable[[], Any], *vary: str) -> None:
         """200, with the JSON of a value, which is not made for HEAD, nor sent to who has it.

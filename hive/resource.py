@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from copy import copy
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -23,6 +24,8 @@ from hive.schema import (
     check_visibility,
     checked_names,
     covered,
+    embedded_in,
+    family,
     fields_of,
     innermost,
     lookup_field,
@@ -91,9 +94,6 @@ class Resource:
         if not self.varies:  # else only what `seen_by` gives has a serializer
             self.serializer = self._serializer(self._visibility())
         self.keys = Keys(model)
-        self.is_plain = not (self.varies or scope or self.keys.lookup or hasattr(model, "to_dict"))
-        self.is_plain = self.is_plain and has_plain_objects(model)
-        """Whether documents are read by primary key, alike for all, and without code of the application."""
         self.refers_by_name = any(refers_by_name(field) for _, field in fields_of(model))
         self.batches: WeakValueDictionary[str, Batch] = WeakValueDictionary()
 
@@ -136,6 +136,12 @@ class Resource:
         """The documents that exist for this request; runs in the pool."""
         scope = self.scope
         return rows_of(self.model, None if scope is None else lambda queryset: scope(queryset, handler))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether documents are read by primary key, alike for all, and without code of the application."""
+        has_say = self.varies or self.scope or self.keys.lookup
+        return not has_say and not runs_code(self.model, self.model._subclasses)
 
     @lazy
     def has_text(self) -> bool:
@@ -219,6 +225,20 @@ def checked(value: str, option: str, values: tuple[str, ...]) -> str:
     if value not in values:
         raise ValueError(f"{option}={value!r} is not known: pass one of {', '.join(values)}.")
     return value
+
+
+@cache
+def runs_code(model: Any, _: tuple[str, ...]) -> bool:
+    """Whether the application has a say in what is read or shown of a class, with these subclasses."""
+    fields = [field for _, field in fields_of(model)]
+    models = {*family(model), *(kind for field in fields for kind in embedded_in(field))}
+    own = any(hasattr(one, "to_dict") for kind in models for one in family(kind))
+    kinds = (type(one) for field in fields for one in (field, innermost(field)))
+    return own or not has_plain_objects(model) or any(not is_mongoengine(kind) for kind in kinds)
+
+
+def is_mongoengine(kind: Any) -> bool:
+    return str(kind.__module__).startswith("mongoengine.")
 
 
 def refers_by_name(field: Any) -> bool:

@@ -16,6 +16,7 @@ DEEPEST = 3
 MOST_EXPANDED = 10_000
 """Objects that one answer may have in the place of references."""
 MOST_NAMES = 100
+MOST_DOTS = 64
 
 Tree = dict[str, "Tree"]
 """Names, and below each the names in what it holds."""
@@ -127,6 +128,9 @@ def readable_at(model: Any, routes_of: RoutesOf) -> Resource | None:
 def limited(names: list[str], parameter: str) -> list[str]:
     if len(names) > MOST_NAMES:
         raise BadRequest(f"{parameter!r} has more than {MOST_NAMES} names.")
+    for name in names:
+        if name.count(".") >= MOST_DOTS:
+            raise BadRequest(f"{quoted(name)} has more than {MOST_DOTS} dots.")
     return names
 
 

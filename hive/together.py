@@ -5,7 +5,7 @@ for one of these to end, and what they share is read after that, so that everybo
 they ask, or later. Nobody waits for another list than their own, or where the application has a say.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from hive import protection, signals
@@ -14,7 +14,7 @@ from hive.paths import segments_of
 from hive.permissions import is_regardless
 from hive.query import CONTROLS, EVERYTHING
 from hive.resource import Resource
-from hive.rows import rows_of
+from hive.rows import Raw, rows_of
 from hive.threads import Batch
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ class Together(Exchange):
             return None
         if not rest:
             return self._batch_of_list()
-        heard = signals.pre_get_instance.has_receivers_for(resource.model)
-        if heard or "expand" in self.request.query_arguments:
+        heard = (signals.pre_get_instance, signals.post_get_instance)
+        if self.request.query or any(signal.has_receivers_for(resource.model) for signal in heard):
             return None
         return self._batch_of_documents(rest, "to read")
 
@@ -60,7 +60,9 @@ class Together(Exchange):
         """That of requests for single documents; each that changes one does so in a thread of its own."""
         if len(rest) == 1:
             self.wanted = next(self.resource.keys.queries(rest[0]), {}).get("_id")
-        return None if self.wanted is None else self._batch_at(key, read_documents, apart=apart)
+        if self.wanted is None or not isinstance(self.wanted, Hashable):
+            return None
+        return self._batch_at(key, take_documents if apart else read_documents, apart=apart)
 
     def _batch_of_list(self) -> Batch | None:
         resource = self.resource
@@ -88,11 +90,23 @@ class Together(Exchange):
 
 def read_documents(handlers: list[Any]) -> None:
     """Read what several requests want. What is not found then, each looks for itself."""
-    if len(handlers) > 1:
-        wanted = [handler.wanted for handler in handlers]
-        found = {raw["_id"]: raw for raw in rows_of(handlers[0].resource.model).among(wanted)}
-        for handler in handlers:
-            handler.fetched = found.get(handler.wanted)
+    found = documents_of(handlers)
+    for handler in handlers:
+        handler.fetched = found.get(handler.wanted)
+
+
+def take_documents(handlers: list[Any]) -> None:
+    """The same, but each document is for one of them, who changes it."""
+    found = documents_of(handlers)
+    for handler in handlers:
+        handler.fetched = found.pop(handler.wanted, None)
+
+
+def documents_of(handlers: list[Any]) -> dict[Any, Raw]:
+    """The documents that they want, by primary key; of one who is alone, none."""
+    wanted = [handler.wanted for handler in handlers]
+    every = rows_of(handlers[0].resource.model).among(wanted) if len(handlers) > 1 else []
+    return {raw["_id"]: raw for raw in every if isinstance(raw["_id"], Hashable)}
 
 
 def share(handlers: list[Any]) -> None:

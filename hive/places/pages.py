@@ -178,6 +178,8 @@ def order_of(rows: Rows, listing: Listing) -> Order | None:
     """The order of the list; None where it is by distance or relevance, so that it has pages only."""
     is_ranked = listing.text is not None or not is_kept(listing)
     if listing.order is None and is_ranked:
+        for near in filter(is_near, listing.conditions):
+            indexes.check_place(rows, near.key)
         if listing.window.after or listing.window.before:
             raise BadRequest("A list by distance or relevance has pages only: pass 'page', or 'sort'.")
         return None
