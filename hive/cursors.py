@@ -23,6 +23,8 @@ Position = tuple[Any, ...]
 """The values of one item, as MongoDB has them, by which its list is sorted; its primary key is the last."""
 
 LONGEST = 8192
+STEP = 64
+"""Bytes of which the length of a cursor is a multiple, before it is encrypted."""
 
 
 def cipher(secret: bytes) -> AESSIV:
@@ -33,6 +35,7 @@ def cipher(secret: bytes) -> AESSIV:
 def write(position: Position, bound: str, key: AESSIV, options: Any) -> str:
     """The cursor of a position in the list that `bound` names; `options` are those of the collection."""
     payload = bson.encode({"v": list(position)}, codec_options=codec_of(options.uuid_representation))
+    payload += bytes(-len(payload) % STEP)  # so that its length tells little of the values
     return urlsafe_b64encode(key.encrypt(payload, [bound.encode()])).rstrip(b"=").decode()
 
 
@@ -54,7 +57,7 @@ def read(name: str, text: str, bound: str, key: AESSIV) -> Position:
     if text != urlsafe_b64encode(data).rstrip(b"=").decode():  # with bits at its end that count for nothing
         raise refusal
     try:  # for where there is no secret, anyone can make one
-        values = bson.decode(payload).get("v")
+        values = bson.decode(payload[: int.from_bytes(payload[:4], "little")]).get("v")
     except BSONError:
         raise refusal from None
     if not isinstance(values, list) or any(isinstance(value, list | dict | Regex) for value in values):

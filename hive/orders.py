@@ -92,8 +92,12 @@ def reverse(order: Order) -> Order:
 def position(order: Order, raw: Mapping[str, Any]) -> Position | None:
     """Where an item is in its list; None where no filter could tell what comes after it."""
     values = tuple(value_at(raw, name) for name, _ in order)
-    long = sum(map(size, values)) > LONGEST
-    return None if long or any(isinstance(value, list | dict) for value in values[:-1]) else values
+    return None if any(isinstance(value, list | dict) for value in values[:-1]) else values
+
+
+def shortened(position: Position) -> Position:
+    """The same, or, where its values are too long for a URL, the primary key alone."""
+    return position[-1:] if sum(map(size, position)) > LONGEST else position
 
 
 def size(value: Any) -> int:

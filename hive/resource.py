@@ -233,8 +233,9 @@ def runs_code(model: Any, _: tuple[str, ...]) -> bool:
     fields = [field for _, field in fields_of(model)]
     models = {*family(model), *(kind for field in fields for kind in embedded_in(field))}
     own = any(hasattr(one, "to_dict") for kind in models for one in family(kind))
-    kinds = (type(one) for field in fields for one in (field, innermost(field)))
-    return own or not has_plain_objects(model) or any(not is_mongoengine(kind) for kind in kinds)
+    every = [one for field in fields for one in (field, innermost(field))]
+    own = own or any(not is_mongoengine(type(one)) or inspect.isfunction(one.default) for one in every)
+    return own or not has_plain_objects(model)
 
 
 def is_mongoengine(kind: Any) -> bool:

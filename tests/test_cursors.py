@@ -304,8 +304,8 @@ def forged(payload):
 def test_without_a_secret_there_are_cursors_too(open_api, ten):
     text = cursor(open_api)
     position = cursors.read("after", text, BOUND, cursors.cipher(NO_SECRET))
-    assert forged(bson.encode({"v": list(position)})) == text
-    assert len(open_api.get(f"{THINGS}?after={text}").json) == 7
+    for one in (text, forged(bson.encode({"v": list(position)}))):
+        assert len(open_api.get(f"{THINGS}?after={one}").json) == 7
 
 
 UNREADABLE = {

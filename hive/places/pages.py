@@ -98,7 +98,7 @@ def found(
     window, how = listing.window, projection(listing, rows)
     asked, position = matching(rows, listing), window.after or window.before
     if position is not None and order is not None:
-        asked = asked.where(beyond(order, position))
+        asked = asked.where(beyond(rows, order, position))
     sort: Any = order if order is not None else RELEVANCE if listing.text else ()
     if readable is None:
         return [item(raw) for raw in asked.page(sort, window.skip, window.size + 1, **how)]
@@ -131,7 +131,7 @@ def streamed(
     position: Position | None = None
     most = 0 if "projection" in rows.how else STREAMED_BY_QUERY  # a scope may hide where it is
     while True:
-        rest = asked if position is None else asked.where(beyond(order, position))
+        rest = asked if position is None else asked.where(orders.beyond(order, position))
         how = {"batch_size": STREAMED_AT_ONCE, **projection(listing, rows)}
         found, count = rest.each(order, most, **how), 0
         while raws := list(islice(found, STREAMED_AT_ONCE)):
@@ -195,9 +195,12 @@ def is_near(condition: Condition | AnyOf) -> TypeGuard[Condition]:
     return isinstance(condition, Condition) and condition.operator == "near"
 
 
-def beyond(order: Order, position: Position) -> dict[str, Any]:
+def beyond(rows: Rows, order: Order, position: Position) -> dict[str, Any]:
+    if len(position) == 1 < len(order):  # it was shortened
+        raw = rows.first({KEY: position[0]})
+        position = (raw and orders.position(order, raw)) or ()
     if len(position) != len(order):
-        raise BadRequest("The cursor is of this list in another order than it has by now.")
+        raise BadRequest("The cursor is of an item that is no more, or of another order: begin anew.")
     return orders.beyond(order, position)
 
 
@@ -205,4 +208,4 @@ def ends(order: Order, items: Sequence[Item], rows: Rows) -> tuple[Position, Pos
     if not items or "projection" in rows.how:  # a scope that leaves fields out
         return None
     first, last = orders.position(order, items[0].raw), orders.position(order, items[-1].raw)
-    return None if first is None or last is None else (first, last)
+    return None if first is None or last is None else (orders.shortened(first), orders.shortened(last))
