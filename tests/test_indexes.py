@@ -459,6 +459,8 @@ EXPLAINED = {
     "/city?country=BR": "IXSCAN",
     "/city?country=BR&sort=-population": "IXSCAN",
     "/country?continent=EU&sort=name": "IXSCAN",
+    "/city?country=BR&sort=-population&per_page=5&fields=name,population": "IXSCAN",
+    "/city?name=Springfield&fields=country,population": "IXSCAN",
     "/country/BR": "IXSCAN",
     "/city?timezone=UTC": "COLLSCAN",
 }
@@ -501,3 +503,39 @@ def test_the_index_of_the_largest_cities_of_a_country_has_them_in_order(plans):
         if "keyPattern" in stage
     ]
     assert keys == [{"country": 1, "population": -1, "_id": 1}]
+
+
+REQUIRED = """
+import re, sys
+from pathlib import Path
+import mongoengine
+from examples.atlas.models import City, Country
+from hive import ModelHive, flatten
+from hive.testing import serve
+
+client = mongoengine.connect("atlas-required", host=sys.argv[1])
+told = Path("docs/queries.md").read_text() + Path("examples/README.md").read_text()
+paths = sorted(set(re.findall(r"/(?:city|country)[?][^ `'>]+", told)))
+routes = [ModelHive.routes_for(model, require_index=True, stream=True) for model in (City, Country)]
+with serve(flatten(routes)) as http:
+    assert http.get("/city?timezone=UTC").status == 400
+    for path in paths:
+        if "after=" not in path:
+            print(http.get(path.replace(chr(92), "%5C")).status, path)
+client.drop_database("atlas-required")
+mongoengine.disconnect()
+"""
+
+
+def test_every_documented_query_has_an_index(mongodb_server):
+    done = subprocess.run(
+        [sys.executable, "-c", REQUIRED, mongodb_server],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = done.stdout.splitlines()
+    assert len(answers) > 8
+    assert [answer for answer in answers if not answer.startswith("200 ")] == []
