@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from copy import copy
-from functools import cache
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -11,24 +10,23 @@ from weakref import WeakValueDictionary
 import mongoengine as me
 
 from hive.errors import own_fault
-from hive.fields import EMBEDDED, REFERENCES, codec
+from hive.fields import EMBEDDED, codec
 from hive.lazy import lazy
 from hive.names import every, is_allowed
 from hive.permissions import Permission, checked as checked_permission, fields_named_in
 from hive.plain import dumps, plain
 from hive.pool import settled
-from hive.rows import Rows, has_plain_objects, rows_of
+from hive.rows import Rows, rows_of
 from hive.schema import (
     Visibility,
     check_files,
     check_visibility,
     checked_names,
     covered,
-    embedded_in,
-    family,
     fields_of,
-    innermost,
     lookup_field,
+    refers_by_name,
+    runs_code,
     snake_case,
     target_key,
 )
@@ -225,29 +223,6 @@ def checked(value: str, option: str, values: tuple[str, ...]) -> str:
     if value not in values:
         raise ValueError(f"{option}={value!r} is not known: pass one of {', '.join(values)}.")
     return value
-
-
-@cache
-def runs_code(model: Any, _: tuple[str, ...]) -> bool:
-    """Whether the application has a say in what is read or shown of a class, with these subclasses."""
-    fields = [field for _, field in fields_of(model)]
-    models = {*family(model), *(kind for field in fields for kind in embedded_in(field))}
-    own = any(hasattr(one, "to_dict") for kind in models for one in family(kind))
-    every = [one for field in fields for one in (field, innermost(field))]
-    own = own or any(not is_mongoengine(type(one)) or inspect.isfunction(one.default) for one in every)
-    return own or not has_plain_objects(model)
-
-
-def is_mongoengine(kind: Any) -> bool:
-    return str(kind.__module__).startswith("mongoengine.")
-
-
-def refers_by_name(field: Any) -> bool:
-    """Whether clients may name the target of a reference by a lookup field, or by an ID of any class."""
-    kind = innermost(field)
-    if isinstance(kind, me.ReferenceField | me.LazyReferenceField):
-        return lookup_field(kind.document_type) is not None
-    return isinstance(kind, REFERENCES)
 
 
 def checked_header(value: str | None, option: str) -> str | None:

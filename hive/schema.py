@@ -1,14 +1,17 @@
 """What the fields of a model are, and which of them an option may name."""
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import mongoengine as me
 from mongoengine.base import get_document
 
-from hive.fields import FILES
+from hive.fields import FILES, REFERENCES
+from hive.rows import has_plain_objects
 
 SECRETS = ("password", "passwd", "secret", "token", "hash")
 PLURALS = ("passwords", "secrets", "tokens", "hashes")
@@ -123,3 +126,26 @@ def lookup_field(model: Any) -> str | None:
     if name is not None and name not in model._fields:
         raise ValueError(f"The lookup_field {name!r} is not a field of {model.__name__}.")
     return name
+
+
+@cache
+def runs_code(model: Any, _: tuple[str, ...]) -> bool:
+    """Whether the application has a say in what is read or shown of a class, with these subclasses."""
+    fields = [field for _, field in fields_of(model)]
+    models = {*family(model), *(kind for field in fields for kind in embedded_in(field))}
+    own = any(hasattr(one, "to_dict") for kind in models for one in family(kind))
+    every = [one for field in fields for one in (field, innermost(field))]
+    own = own or any(not is_mongoengine(type(one)) or inspect.isfunction(one.default) for one in every)
+    return own or not has_plain_objects(model)
+
+
+def is_mongoengine(kind: Any) -> bool:
+    return str(kind.__module__).startswith("mongoengine.")
+
+
+def refers_by_name(field: Any) -> bool:
+    """Whether clients may name the target of a reference by a lookup field, or by an ID of any class."""
+    kind = innermost(field)
+    if isinstance(kind, me.ReferenceField | me.LazyReferenceField):
+        return lookup_field(kind.document_type) is not None
+    return isinstance(kind, REFERENCES)
