@@ -42,7 +42,7 @@ class ModelHandler(Reader):
             yield from self.stream(place, listing)
         else:
             page = self.once("page", lambda: place.page(listing))
-            items = self.readable(page.items)
+            items = page.items
             self.describe(place, listing, page)
             self.show(lambda: self.shown(items, listing.shape), "Prefer")
         if signals.post_get_list.has_receivers_for(place.sender):
