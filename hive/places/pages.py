@@ -31,9 +31,9 @@ RELEVANCE: Any = (("score", {"$meta": "textScore"}),)
 class Page:
     """Part of a list, of what the client may read there.
 
-    `ends` are the positions of its first and last item, None where a list has none. `is_numbered` says that it
-    is one of numbered pages, as where no filter tells what comes after an item. `total` is the number of items
-    in the whole list, where that was asked for.
+    `ends` are the positions of its first and last item, None where a list has none. `is_numbered` says that
+    it is one of numbered pages, as where no filter tells what comes after an item. `total` is the number of
+    items in the whole list, where that was asked for.
     """
 
     items: list[Item]
