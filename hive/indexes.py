@@ -101,9 +101,7 @@ def check(
 def check_place(rows: Rows, key: str) -> None:
     """That there is an index by which what is near is found in order. Raises `BadRequest`."""
     if not is_met(rows.collection, Needs((), (key,), (), (), (), (key,))):
-        raise BadRequest(
-            f"There is no index for what is near: pass 'sort', or create_index([({key!r}, '2dsphere')])."
-        )
+        raise BadRequest("There is no index here for what is near: pass 'sort' and a max_distance.")
 
 
 def needs_of(rows: Rows, conditions: Conditions, order: Order | None) -> Needs:

@@ -539,3 +539,17 @@ def test_every_documented_query_has_an_index(mongodb_server):
     answers = done.stdout.splitlines()
     assert len(answers) > 8
     assert [answer for answer in answers if not answer.startswith("200 ")] == []
+
+
+class IndexSpot(me.Document):
+    where = me.PointField(auto_index=False, db_field="stored_elsewhere")
+
+
+def test_what_is_near_without_an_index_is_refused_in_words_for_clients(mongodb_database):
+    IndexSpot(where=[8, 47]).save()
+    with serve(ModelHive.routes_for(IndexSpot)) as client:
+        reply = client.get("/index_spot?where__near=8,47")
+        assert reply.status == 400
+        assert "stored_elsewhere" not in reply.json["detail"]
+        assert "create_index" not in reply.json["detail"]
+        assert len(client.get("/index_spot?where__near=8,47&where__max_distance=9&sort=id").json) == 1
