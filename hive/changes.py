@@ -14,17 +14,20 @@ from hive.values import frozen
 Updated = dict[str, dict[str, Any]]
 
 
-def image(document: Any, options: Any) -> dict[str, Any]:
+def image_of(document: Any, options: Any) -> dict[str, Any]:
     """The document as MongoDB gives it back when it is stored, under a collection's codec options."""
+    values = document.to_mongo()
+    if not document._is_document:
+        values.setdefault("_cls", document._class_name)  # it may be of any class, so it says which
+    return image(values, options)
+
+
+def image(values: Mapping[str, Any], options: Any) -> dict[str, Any]:
+    """That of a document which is BSON in Python already."""
     codec: CodecOptions[dict[str, Any]] = CodecOptions(
         tz_aware=options.tz_aware, uuid_representation=options.uuid_representation, tzinfo=options.tzinfo
     )
-    son = document.to_mongo()
-    if not document._is_document:
-        son.setdefault(
-            "_cls", document._class_name
-        )  # an embedded document may be of any class, so it says which
-    return bson.decode(bson.encode(son, codec_options=codec), codec_options=codec)
+    return bson.decode(bson.encode(values, codec_options=codec), codec_options=codec)
 
 
 def difference(model: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> Updated:

@@ -48,7 +48,8 @@ class Emission(NamedTuple):
     instance: Any
 
 
-Story = Generator[Emission | Chunk, None, None]
+Story = Generator[Any, None, None]
+"""What a verb yields: `Emission` and `Chunk` for the event loop, `Joint` for others in the pool."""
 X = TypeVar("X", bound="Exchange")
 
 

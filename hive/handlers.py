@@ -78,8 +78,7 @@ class ModelHandler(Reader):
         protection.check_new(self, place.resource, part)
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         with place.telling():
-            instance = storage.create(part)
-        raw = storage.image_of(instance)
+            instance, raw = yield from storage.create(part)
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         self.created_document(place.resource, instance, raw, in_list=True)
 
@@ -111,8 +110,9 @@ class ModelHandler(Reader):
         yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
         yield from self._before_update(place, stored, stored.document)
         with place.telling(resource):
-            instance, change = storage.create_in(part, stored, place.holder.locate, place.link)
-        raw = storage.image_of(instance)
+            instance, raw, change = yield from storage.create_in(
+                part, stored, place.holder.locate, place.link
+            )
         yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
         yield from self._after_update(change.document, lambda: change.updated_fields)
         self.created_document(resource, instance, raw, in_list=place.many)

@@ -21,7 +21,7 @@ from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, Wa
 
 from hive.errors import Unavailable
 from hive.receivers import is_cancelled
-from hive.threads import MOMENT, Batch, Turn, pool
+from hive.threads import MOMENT, Batch, Turn, pool, take
 
 logger = logging.getLogger("hive")
 T = TypeVar("T")
@@ -56,6 +56,8 @@ async def run(
 ) -> T:
     """Run `story` in the pool. What it yields is delivered on the event loop before it goes on.
 
+    Joint work (`hive.threads.Joint`) is done in the pool.
+
     Where `deliver` gives True, the time that the story may spend begins anew. With a `batch` the story begins
     when that is prepared for its `job`.
 
@@ -72,7 +74,7 @@ async def run(
         start = time.monotonic()
         turn = Turn(partial(context.run, _turn, step, start + left), start + left, job)
         if batch is None:
-            pool.submit(turn.take)
+            pool.submit(partial(take, [turn]))
         else:
             batch.submit(turn)
             batch = None

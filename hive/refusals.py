@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from mongoengine.errors import NotUniqueError, OperationError, SaveConditionError, ValidationError
-from pymongo.errors import DocumentTooLarge, OperationFailure, PyMongoError
+from pymongo.errors import DocumentTooLarge, DuplicateKeyError, OperationFailure, PyMongoError
 
 from hive.changes import name_of
 from hive.errors import BadRequest, Conflict, ContentTooLarge, FieldError, Invalid
@@ -27,23 +27,29 @@ def answering(model: Any) -> Iterator[None]:
         yield
     except ValidationError as error:
         raise Invalid(errors=validation_errors(error)) from error
-    except NotUniqueError as error:
-        raise Conflict("A unique value is taken.", taken(model, error)) from error
+    except (NotUniqueError, DuplicateKeyError) as error:
+        raise Conflict("A unique value is taken.", taken(model, cause_of(error))) from error
     except DocumentTooLarge as error:
         raise ContentTooLarge("The document is too large to be stored.") from error
     except SaveConditionError:
         raise
-    except OperationError as error:
-        code = getattr(error.__context__, "code", None)
+    except (OperationError, OperationFailure) as error:
+        cause = cause_of(error)
+        code = getattr(cause, "code", None)
         if code in UNINDEXABLE:
             raise Invalid("A place is not valid GeoJSON.") from error
         if code == DOCUMENT_VALIDATION:
             raise Invalid("The document does not fit the rules of its collection.") from error
         if code in TOO_LARGE:
             raise ContentTooLarge("The document is too large to be stored.") from error
-        if isinstance(error.__context__, PyMongoError):
-            raise_answer(error.__context__)
+        if isinstance(cause, PyMongoError):
+            raise_answer(cause)
         raise
+
+
+def cause_of(error: Exception) -> BaseException | None:
+    """What pymongo said, which mongoengine may have put in its own words."""
+    return error if isinstance(error, PyMongoError) else error.__context__
 
 
 @contextmanager
@@ -73,8 +79,8 @@ def _dotted(prefix: str, name: Any) -> str:
     return f"{prefix}.{name}" if prefix else str(name)
 
 
-def taken(model: Any, error: NotUniqueError) -> list[FieldError]:
+def taken(model: Any, error: BaseException | None) -> list[FieldError]:
     """The fields of the index whose value is taken."""
-    details = getattr(error.__context__, "details", None) or {}
+    details = getattr(error, "details", None) or {}
     names = [name_of(model, key) for key in details.get("keyPattern", {})]
     return [{"field": name, "message": "is taken"} for name in names if name and name != "_cls"]

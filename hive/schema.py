@@ -14,6 +14,7 @@ from hive.fields import FILES, REFERENCES
 from hive.rows import has_plain_objects
 
 SECRETS = ("password", "passwd", "secret", "token", "hash")
+MAKING = ("__init__", "clean", "validate", "to_mongo")
 PLURALS = ("passwords", "secrets", "tokens", "hashes")
 
 
@@ -131,12 +132,29 @@ def lookup_field(model: Any) -> str | None:
 @cache
 def runs_code(model: Any, _: tuple[str, ...]) -> bool:
     """Whether the application has a say in what is read or shown of a class, with these subclasses."""
-    fields = [field for _, field in fields_of(model)]
-    models = {*family(model), *(kind for field in fields for kind in embedded_in(field))}
-    own = any(hasattr(one, "to_dict") for kind in models for one in family(kind))
-    every = [one for field in fields for one in (field, innermost(field))]
-    own = own or any(not is_mongoengine(type(one)) or inspect.isfunction(one.default) for one in every)
+    own = any(hasattr(kind, "to_dict") for kind in kinds_in(model))
+    fields = kinds_of_fields(model)
+    own = own or any(not is_mongoengine(type(field)) or inspect.isfunction(field.default) for field in fields)
     return own or not has_plain_objects(model)
+
+
+@cache
+def waits_to_be_made(model: Any, _: tuple[str, ...]) -> bool:
+    """Whether code of the application or a query makes a document of a class, before it is stored."""
+    own = any(not is_mongoengine(getattr(kind, name)) for kind in kinds_in(model) for name in MAKING)
+    asks = (*REFERENCES, me.SequenceField)
+    return own or any(isinstance(one, asks) or one.validation for one in kinds_of_fields(model))
+
+
+def kinds_in(model: Any) -> set[Any]:
+    """A class, what it embeds, and the subclasses of all these."""
+    embedded = {kind for _, field in fields_of(model) for kind in embedded_in(field)}
+    return {one for kind in (model, *embedded) for one in family(kind)}
+
+
+def kinds_of_fields(model: Any) -> list[Any]:
+    """The fields of a class and of what it embeds, and those of the items in their lists and dictionaries."""
+    return [one for _, field in fields_of(model) for one in (field, innermost(field))]
 
 
 def is_mongoengine(kind: Any) -> bool:

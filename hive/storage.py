@@ -3,7 +3,7 @@
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from random import random
@@ -15,14 +15,16 @@ from mongoengine.errors import OperationError, SaveConditionError
 from mongoengine.signals import post_delete, pre_delete
 from pymongo.errors import PyMongoError
 
-from hive.changes import Updated, difference, image
+from hive.changes import Updated, difference, image_of
 from hive.errors import Conflict, NotFound
+from hive.insertions import Insertion, is_only_inserted
 from hive.refusals import answering
 from hive.rows import hydrate, indexing
 from hive.values import Part
 
 Locate = Callable[[Any], Any]
 Link = Callable[[Any, Any], None]
+Creation = Generator[Insertion, None, tuple[Any, Mapping[str, Any]]]
 
 PATIENCE = 2.5
 """Seconds in which an update is tried against others who change the same fields; after it, 409."""
@@ -85,11 +87,6 @@ def options_of(document: Any) -> Any:
     return document._get_collection().codec_options
 
 
-def image_of(document: Any) -> dict[str, Any]:
-    """What is stored of a document that was just saved."""
-    return image(document, options_of(document))
-
-
 def open_collection(model: Any) -> None:
     """Let no write go before the indexes of its model, which make unique fields unique.
 
@@ -106,20 +103,29 @@ def open_collection(model: Any) -> None:
         _opened[model] = collection
 
 
-def create(part: Part) -> Any:
-    """Store a new document. Raises `Invalid`, or `Conflict` where a unique value is taken."""
+def create(part: Part) -> Creation:
+    """Store a new document, and give it with what MongoDB has of it.
+
+    Raises `Invalid`, or `Conflict` where a unique value is taken.
+    """
     with answering(part.model):
         open_collection(part.model)
         document = part.build()
-        document.save(force_insert=True)
-        return document
+        if not is_only_inserted(part.model):
+            document.save(force_insert=True)
+            return document, image_of(document, options_of(document))
+        document.validate()
+        insertion = Insertion(document)
+        yield insertion
+        insertion.done()
+        return document, insertion.image
 
 
-def create_in(part: Part, stored: Stored, locate: Locate, link: Link) -> tuple[Any, Change]:
+def create_in(part: Part, stored: Stored, locate: Locate, link: Link) -> Generator[Insertion, None, Any]:
     """Store a new document, and `link` it to the part of a stored one that `locate` gives; both or none."""
-    document = create(part)
+    document, raw = yield from create(part)
     try:
-        return document, update(stored, locate, lambda owner: link(owner, document))
+        return document, raw, update(stored, locate, lambda owner: link(owner, document))
     except BaseException:
         contextvars.Context().run(undo, document)  # where the time of the request, maybe up, does not count
         raise
@@ -144,8 +150,8 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None], *, told:
         while time.monotonic() < end:
             document, options = stored.document, options_of(stored.document)
             part = locate(document)
-            before = image(document, options) if told else {}
-            part_before = before if part is document or not told else image(part, options)
+            before = image_of(document, options) if told else {}
+            part_before = before if part is document or not told else image_of(part, options)
             edit(part)
             try:
                 with answering(type(document)):
@@ -154,8 +160,8 @@ def update(stored: Stored, locate: Locate, edit: Callable[[Any], None], *, told:
                 time.sleep(random() * 0.01)  # noqa: S311 - so that rivals do not meet again
                 stored.reload()
             else:
-                after = image(document, options)
-                raw = after if part is document else image(part, options)
+                after = image_of(document, options)
+                raw = after if part is document else image_of(part, options)
                 return Change(document, before, after, part, part_before, raw)
     raise Conflict("Too many others are changing this document.")
 

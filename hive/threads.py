@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NoReturn
@@ -62,25 +63,40 @@ class Pool:
                 self.busy -= 1
 
 
+class Joint:
+    """Work that a story yields, to be done at once with that which others of its batch have come to.
+
+    The story goes on in its thread when it is done.
+    """
+
+    def do(self, works: list[Any]) -> None:
+        """Do these, of which this is one. Raises nothing: each keeps for its story what came of it."""
+        raise NotImplementedError
+
+
 class Turn:
     """One stretch of a story, done in the pool and awaited on the event loop."""
 
     __slots__ = ("end", "function", "future", "job", "loop")
 
-    def __init__(self, function: Callable[[], Any], end: float, job: Any = None) -> None:
+    def __init__(self, function: Callable[[], tuple[bool, Any]], end: float, job: Any = None) -> None:
         self.function = function
         self.end = end
         self.job = job
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
 
-    def take(self) -> None:
+    def take(self) -> Joint | None:
+        """Take the turn to its end, or to the work that it has come to."""
         try:
             outcome = self.function()
         except BaseException as error:  # noqa: BLE001 - it is raised where the turn is awaited
             self.fail(error)
-        else:
-            self._tell(self.future.set_result, outcome)
+            return None
+        if isinstance(outcome[1], Joint):
+            return outcome[1]
+        self._tell(self.future.set_result, outcome)
+        return None
 
     def fail(self, error: BaseException) -> None:
         self._tell(self.future.set_exception, error)
@@ -133,25 +149,37 @@ class Batch:
                     self.prepare([turn.job for turn in turns])
             except BaseException as error:  # noqa: BLE001 - it is raised where each of them is awaited
                 late = isinstance(error, PyMongoError) and error.timeout  # of one, not of all
-                for turn in turns:
-                    turn.take() if late else turn.fail(error)
+                if late:
+                    take(turns)
+                else:
+                    for turn in turns:
+                        turn.fail(error)
             else:
                 self._take(turns)
 
     def _take(self, turns: list[Turn]) -> None:
-        first, *others = turns
         if self.apart:
-            for turn in others:
-                pool.submit(turn.take)
-            others = []
-        for turn in (first, *others):
-            turn.take()
+            for turn in turns[1:]:
+                pool.submit(partial(take, [turn]))
+            del turns[1:]
+        take(turns)
 
     def _next(self) -> list[Turn]:
         with self.lock:
             turns, self.waiting = self.waiting, []
             self.under_way -= not turns
         return turns
+
+
+def take(turns: list[Turn]) -> None:
+    """Take turns one after another, and what they come to all at once, until they have ended."""
+    while turns:
+        works = [(turn, work) for turn in turns if (work := turn.take()) is not None]
+        turns = [turn for turn, _ in works]
+        if works:
+            end = max(turn.end for turn in turns)  # so that nobody fails because of one who is late
+            with pymongo.timeout(max(end - time.monotonic(), MOMENT)):
+                works[0][1].do([work for _, work in works])
 
 
 pool = Pool()

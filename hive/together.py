@@ -15,6 +15,7 @@ from hive.permissions import is_regardless
 from hive.query import CONTROLS, EVERYTHING
 from hive.resource import Resource
 from hive.rows import Raw, rows_of
+from hive.schema import waits_to_be_made
 from hive.threads import Batch
 
 T = TypeVar("T")
@@ -41,18 +42,24 @@ class Together(Exchange):
             self.made = {}
 
     def batch(self) -> Batch | None:
-        resource, method = self.resource, self.request.method
+        resource = self.resource
         if not resource.is_plain or not is_regardless(protection.permission(self, resource, "get")):
             return None
         rest = segments_of(self.request.path)[resource.root.count("/") :]
-        if method in ("PUT", "PATCH") and rest:
-            return self._batch_of_documents(rest, "to change", apart=True)
-        if method not in ("GET", "HEAD"):
-            return None
-        if not rest:
-            return self._batch_of_list()
+        match self.request.method, bool(rest):
+            case "GET" | "HEAD", True:
+                return self._batch_of_readers(rest)
+            case "GET" | "HEAD", False:
+                return self._batch_of_list()
+            case "PUT" | "PATCH", True:
+                return self._batch_of_documents(rest, "to change", apart=True)
+            case "POST", False:
+                return self._batch_of_creations()
+        return None
+
+    def _batch_of_readers(self, rest: list[str]) -> Batch | None:
         heard = (signals.pre_get_instance, signals.post_get_instance)
-        if self.request.query or any(signal.has_receivers_for(resource.model) for signal in heard):
+        if self.request.query or any(signal.has_receivers_for(self.resource.model) for signal in heard):
             return None
         return self._batch_of_documents(rest, "to read")
 
@@ -63,6 +70,15 @@ class Together(Exchange):
         if self.wanted is None or not isinstance(self.wanted, Hashable):
             return None
         return self._batch_at(key, take_documents if apart else read_documents, apart=apart)
+
+    def _batch_of_creations(self) -> Batch | None:
+        """That of requests for new documents, which are inserted by one command."""
+        resource, model = self.resource, self.resource.model
+        heard = signals.pre_create_instance.has_receivers_for(model)
+        is_free = is_regardless(protection.permission(self, resource, "create"))
+        if heard or not is_free or waits_to_be_made(model, model._subclasses):
+            return None
+        return self._batch_at("to create", read_nothing)
 
     def _batch_of_list(self) -> Batch | None:
         resource = self.resource
@@ -100,6 +116,10 @@ def take_documents(handlers: list[Any]) -> None:
     found = documents_of(handlers)
     for handler in handlers:
         handler.fetched = found.pop(handler.wanted, None)
+
+
+def read_nothing(_: list[Any]) -> None:
+    """For those who create: what they have in common is to come."""
 
 
 def documents_of(handlers: list[Any]) -> dict[Any, Raw]:

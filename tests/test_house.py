@@ -47,7 +47,7 @@ ORDER = [
     ),
     *("filters", "operators", "operands", "matching", "names"),
     *("payload", "serializers", "encoding", "schema"),
-    *("storage", "rows", "refusals", "changes"),
+    *("storage", "insertions", "rows", "refusals", "changes"),
     *(
         "authentication",
         "bearers",
@@ -130,6 +130,7 @@ def test_there_is_no_room_for_what_belongs_nowhere():
 def test_only_storage_and_its_like_know_the_driver():
     allowed = {
         "storage",
+        "insertions",
         "rows",
         "refusals",
         "pool",

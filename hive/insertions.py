@@ -1,0 +1,78 @@
+"""New documents on their way into MongoDB: many by one command, where nothing else is to be done."""
+
+from typing import Any
+
+import mongoengine as me
+from bson import ObjectId
+from mongoengine import signals
+from pymongo.errors import (
+    BulkWriteError,
+    DuplicateKeyError,
+    PyMongoError,
+    WriteConcernError,
+    WriteError,
+    WTimeoutError,
+)
+
+from hive.changes import image
+from hive.threads import Joint
+
+DUPLICATE_KEY = 11000
+WRITE_CONCERN_TIMEOUT = 64
+HEARD = (signals.pre_save, signals.pre_save_post_validation, signals.post_save)
+
+
+class Insertion(Joint):
+    """A document that is valid, and is to be inserted. Then `image` is what MongoDB has of it."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.collection = document._get_collection()
+        self.values = document.to_mongo()
+        self.values.setdefault("_id", ObjectId())
+        self.image = image(self.values, self.collection.codec_options)
+        self.error: PyMongoError | None = None
+
+    def do(self, works: list["Insertion"]) -> None:
+        """Insert the documents, all of one collection; each whether or not others can be."""
+        try:
+            if len(works) == 1:
+                self.collection.insert_one(self.values)
+            else:
+                self.collection.insert_many([work.values for work in works], ordered=False)
+        except BulkWriteError as error:
+            refused = {told["index"]: told for told in error.details["writeErrors"]}
+            concern = error.details["writeConcernErrors"]  # which is about the whole command
+            for index, work in enumerate(works):
+                told = refused.get(index) or next(iter(concern), None)
+                work.error = None if told is None else error_of(told, refused=index in refused)
+        except PyMongoError as error:
+            for work in works:
+                work.error = error
+
+    def done(self) -> None:
+        """Let the document know that it is stored. Raises what pymongo said of it, if it is not."""
+        if self.error is not None:
+            raise self.error
+        name = self.document._meta["id_field"]
+        self.document[name] = self.document._fields[name].to_python(self.values["_id"])
+        self.document._clear_changed_fields()
+        self.document._created = False
+
+
+def error_of(told: Any, *, refused: bool) -> PyMongoError:
+    """The error that the insertion of a single document would have raised."""
+    code = told["code"]
+    if refused:
+        kind: Any = DuplicateKeyError if code == DUPLICATE_KEY else WriteError
+    else:
+        kind = WTimeoutError if code == WRITE_CONCERN_TIMEOUT else WriteConcernError
+    return kind(told["errmsg"], code, told)  # type: ignore[no-any-return]
+
+
+def is_only_inserted(model: Any) -> bool:
+    """Whether nothing has a say in how a valid document of the model is stored, or does more than that."""
+    meta = model._meta
+    more = meta.get("cascade") or meta.get("auto_create_index_on_save")
+    own = any(getattr(model, name) is not getattr(me.Document, name) for name in ("save", "_save_create"))
+    return not (own or more or any(signal.has_receivers_for(model) for signal in HEARD))
