@@ -19,15 +19,15 @@ def image_of(document: Any, options: Any) -> dict[str, Any]:
     values = document.to_mongo()
     if not document._is_document:
         values.setdefault("_cls", document._class_name)  # it may be of any class, so it says which
-    return image(values, options)
+    codec = codec_of(options)
+    return bson.decode(bson.encode(values, codec_options=codec), codec_options=codec)
 
 
-def image(values: Mapping[str, Any], options: Any) -> dict[str, Any]:
-    """That of a document which is BSON in Python already."""
-    codec: CodecOptions[dict[str, Any]] = CodecOptions(
+def codec_of(options: Any) -> "CodecOptions[dict[str, Any]]":
+    """A collection's codec options, for documents that are dictionaries whatever it makes of them."""
+    return CodecOptions(
         tz_aware=options.tz_aware, uuid_representation=options.uuid_representation, tzinfo=options.tzinfo
     )
-    return bson.decode(bson.encode(values, codec_options=codec), codec_options=codec)
 
 
 def difference(model: Any, before: Mapping[str, Any], after: Mapping[str, Any]) -> Updated:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import bson
 import mongoengine as me
 from bson import ObjectId
 from mongoengine import signals
@@ -14,9 +15,11 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from hive.changes import image
+from hive.changes import codec_of
 from hive.threads import Joint
 
+LARGE = 2**20
+"""Bytes from which on a document goes by itself, for one that is too large would keep others from it."""
 DUPLICATE_KEY = 11000
 WRITE_CONCERN_TIMEOUT = 64
 HEARD = (signals.pre_save, signals.pre_save_post_validation, signals.post_save)
@@ -30,25 +33,21 @@ class Insertion(Joint):
         self.collection = document._get_collection()
         self.values = document.to_mongo()
         self.values.setdefault("_id", ObjectId())
-        self.image = image(self.values, self.collection.codec_options)
+        codec = codec_of(self.collection.codec_options)
+        data = bson.encode(self.values, codec_options=codec)
+        self.is_large = len(data) >= LARGE
+        self.image = bson.decode(data, codec_options=codec)
         self.error: PyMongoError | None = None
 
     def do(self, works: list["Insertion"]) -> None:
-        """Insert the documents, all of one collection; each whether or not others can be."""
-        try:
-            if len(works) == 1:
-                self.collection.insert_one(self.values)
-            else:
-                self.collection.insert_many([work.values for work in works], ordered=False)
-        except BulkWriteError as error:
-            refused = {told["index"]: told for told in error.details["writeErrors"]}
-            concern = error.details["writeConcernErrors"]  # which is about the whole command
-            for index, work in enumerate(works):
-                told = refused.get(index) or next(iter(concern), None)
-                work.error = None if told is None else error_of(told, refused=index in refused)
-        except PyMongoError as error:
-            for work in works:
-                work.error = error
+        """Insert documents of one collection, each whether or not others can be."""
+        several = [work for work in works if not work.is_large]
+        for some in (several, *([work] for work in works if work.is_large)):
+            try:
+                insert(some)
+            except PyMongoError as error:
+                for work in some:
+                    work.error = error
 
     def done(self) -> None:
         """Let the document know that it is stored. Raises what pymongo said of it, if it is not."""
@@ -58,6 +57,22 @@ class Insertion(Joint):
         self.document[name] = self.document._fields[name].to_python(self.values["_id"])
         self.document._clear_changed_fields()
         self.document._created = False
+
+
+def insert(works: list[Insertion]) -> None:
+    """Insert documents by one command. The errors of single ones among several are kept there."""
+    if len(works) < 2:
+        for work in works:
+            work.collection.insert_one(work.values)
+        return
+    try:
+        works[0].collection.insert_many([work.values for work in works], ordered=False)
+    except BulkWriteError as error:
+        refused = {told["index"]: told for told in error.details["writeErrors"]}
+        concern = error.details["writeConcernErrors"]  # which is about the whole command
+        for index, work in enumerate(works):
+            told = refused.get(index) or next(iter(concern), None)
+            work.error = None if told is None else error_of(told, refused=index in refused)
 
 
 def error_of(told: Any, *, refused: bool) -> PyMongoError:

@@ -67,8 +67,12 @@ async def run(
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
     context.run(_loop.set, loop)
-    step: Callable[[], E] = partial(next, story)
+    errors: list[BaseException] = []  # to be raised in the story when it goes on
     refusal: Exception | None = None
+
+    def step() -> E:
+        return story.throw(errors.pop()) if errors else next(story)
+
     left = DEADLINE
     while True:
         start = time.monotonic()
@@ -90,14 +94,13 @@ async def run(
         try:
             if await loop.create_task(deliver(outcome), context=context):
                 left = DEADLINE
-            step = partial(next, story)
         except Exception as error:  # noqa: BLE001 - it goes on in the story
             refusal = error
-            step = partial(story.throw, error)
+            errors.append(error)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) or is_cancelled(asyncio.current_task()):
                 raise
-            step = partial(story.throw, interrupted(error))
+            errors.append(interrupted(error))
 
 
 async def call(function: Callable[[], T]) -> T:

@@ -70,7 +70,10 @@ class Joint:
     """
 
     def do(self, works: list[Any]) -> None:
-        """Do these, of which this is one. Raises nothing: each keeps for its story what came of it."""
+        """Do these, of which this is one; each keeps for its story what came of it.
+
+        What it raises is raised where each of them is awaited.
+        """
         raise NotImplementedError
 
 
@@ -178,8 +181,13 @@ def take(turns: list[Turn]) -> None:
         turns = [turn for turn, _ in works]
         if works:
             end = max(turn.end for turn in turns)  # so that nobody fails because of one who is late
-            with pymongo.timeout(max(end - time.monotonic(), MOMENT)):
-                works[0][1].do([work for _, work in works])
+            try:
+                with pymongo.timeout(max(end - time.monotonic(), MOMENT)):
+                    works[0][1].do([work for _, work in works])
+            except BaseException as error:  # noqa: BLE001 - it is raised where each of them is awaited
+                for turn in turns:
+                    turn.fail(error)
+                return
 
 
 pool = Pool()

@@ -77,6 +77,10 @@ class InsertedNumber(me.Document):
     text = me.StringField()
 
 
+class InsertedTags(me.Document):
+    tags = me.ListField(me.StringField())
+
+
 MODELS = (
     InsertedNote,
     InsertedKey,
@@ -251,6 +255,25 @@ def test_every_document_is_inserted_or_answered_when_mongodb_goes_away(api, monk
     assert all("Retry-After" in reply.headers for reply in replies)
     monkeypatch.undo()
     assert InsertedNote.objects.count() == 0
+
+
+def test_a_bug_in_the_driver_leaves_nobody_waiting(api, monkeypatch):
+    def fails(self, *args, **kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("pymongo.collection.Collection.insert_one", fails)
+    monkeypatch.setattr("pymongo.collection.Collection.insert_many", fails)
+    replies = posted(api, "/inserted_note", [{"text": f"note {number}"} for number in range(8)])
+    assert [reply.status for reply in replies] == [500] * 8
+
+
+def test_one_that_is_too_large_keeps_nobody_from_it(mongodb_database):
+    app = serve(ModelHive.routes_for(InsertedTags), hive_body_limit=2**26)
+    with app as api:
+        bodies = [{"tags": ["a"]}, {"tags": ["x" * 2**24, "y" * 2**10]}] * 3
+        replies = posted(api, "/inserted_tags", bodies)
+    assert [reply.status for reply in replies] == [201, 413] * 3
+    assert InsertedTags.objects.count() == 3
 
 
 # What the command says of each of several
