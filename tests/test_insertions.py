@@ -5,7 +5,7 @@ import uuid
 import mongoengine as me
 import pytest
 from mongoengine.signals import post_save, pre_save
-from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge
 from pymongo.monitoring import CommandListener
 
 from hive import ModelHive, flatten, signals
@@ -267,15 +267,6 @@ def test_a_bug_in_the_driver_leaves_nobody_waiting(api, monkeypatch):
     assert [reply.status for reply in replies] == [500] * 8
 
 
-def test_one_that_is_too_large_keeps_nobody_from_it(mongodb_database):
-    app = serve(ModelHive.routes_for(InsertedTags), hive_body_limit=2**26)
-    with app as api:
-        bodies = [{"tags": ["a"]}, {"tags": ["x" * 2**24, "y" * 2**10]}] * 3
-        replies = posted(api, "/inserted_tags", bodies)
-    assert [reply.status for reply in replies] == [201, 413] * 3
-    assert InsertedTags.objects.count() == 3
-
-
 # What the command says of each of several
 
 
@@ -322,3 +313,10 @@ def test_a_write_concern_that_is_not_met_is_told_to_all(works, monkeypatch):
     assert works[0].error.timeout  # so that the answer is 503
     told = [{"code": 100, "errmsg": "not enough data-bearing nodes"}]
     assert refused(works, monkeypatch, writeConcernErrors=told) == ["WriteConcernError"] * 3
+
+
+def test_one_that_is_too_large_keeps_nobody_from_it(mongodb_database):
+    works = [Insertion(InsertedTags(tags=["x" * length])) for length in (1, 2**24 + 1, 2)]
+    works[0].do(works)
+    assert [type(work.error) for work in works] == [type(None), DocumentTooLarge, type(None)]
+    assert sorted(len(tags) for [tags] in InsertedTags.objects.scalar("tags")) == [1, 2]
