@@ -316,7 +316,7 @@ def test_a_write_concern_that_is_not_met_is_told_to_all(works, monkeypatch):
 
 
 def test_one_that_is_too_large_keeps_nobody_from_it(mongodb_database):
-    works = [Insertion(InsertedTags(tags=["x" * length])) for length in (1, 2**24 + 1, 2)]
+    works = [Insertion(InsertedTags(tags=["x" * length])) for length in (1, 2**24 + 2**15, 2)]
     works[0].do(works)
     assert [work.error is None for work in works] == [True, False, True]
     assert sorted(len(tags) for [tags] in InsertedTags.objects.scalar("tags")) == [1, 2]
