@@ -8,6 +8,7 @@ from bson import ObjectId
 from mongoengine import signals
 from pymongo.errors import (
     BulkWriteError,
+    DocumentTooLarge,
     DuplicateKeyError,
     PyMongoError,
     WriteConcernError,
@@ -37,7 +38,7 @@ class Insertion(Joint):
         data = bson.encode(self.values, codec_options=codec)
         self.is_large = len(data) >= LARGE
         self.image = bson.decode(data, codec_options=codec)
-        self.error: PyMongoError | None = None
+        self.error: Exception | None = None
 
     def do(self, works: list["Insertion"]) -> None:
         """Insert documents of one collection, each whether or not others can be."""
@@ -45,7 +46,7 @@ class Insertion(Joint):
         for some in (several, *([work] for work in works if work.is_large)):
             try:
                 insert(some)
-            except PyMongoError as error:
+            except (PyMongoError, DocumentTooLarge) as error:
                 for work in some:
                     work.error = error
 

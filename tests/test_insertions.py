@@ -5,7 +5,7 @@ import uuid
 import mongoengine as me
 import pytest
 from mongoengine.signals import post_save, pre_save
-from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge
 from pymongo.monitoring import CommandListener
 
 from hive import ModelHive, flatten, signals
@@ -315,8 +315,10 @@ def test_a_write_concern_that_is_not_met_is_told_to_all(works, monkeypatch):
     assert refused(works, monkeypatch, writeConcernErrors=told) == ["WriteConcernError"] * 3
 
 
-def test_one_that_is_too_large_keeps_nobody_from_it(mongodb_database):
+@pytest.mark.usefixtures("api")
+def test_one_that_is_too_large_keeps_nobody_from_it(insertions):
     works = [Insertion(InsertedTags(tags=["x" * length])) for length in (1, 2**24 + 2**15, 2)]
     works[0].do(works)
-    assert [work.error is None for work in works] == [True, False, True]
+    assert [type(work.error) for work in works] == [type(None), DocumentTooLarge, type(None)]
+    assert insertions.sizes == [2]
     assert sorted(len(tags) for [tags] in InsertedTags.objects.scalar("tags")) == [1, 2]
