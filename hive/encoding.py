@@ -1,15 +1,15 @@
 """Documents as JSON: what clients read."""
 
-from collections.abc import Callable, Iterable, Mapping as MappingOf
+from collections.abc import Callable, Mapping as MappingOf
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import mongoengine as me
 from mongoengine.base import get_document
 from mongoengine.errors import NotRegistered
 
-from hive.codecs.codec import Codec, Encode, expect
+from hive.codecs.codec import Codec, expect
 from hive.codecs.containers import Embedded, Mapping
 from hive.errors import own_fault
 from hive.fields import codec
@@ -18,6 +18,7 @@ from hive.plain import plain
 from hive.schema import Visibility, check_visibility
 
 Default = Callable[[], Any]
+EncodeDocument = Callable[[Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,6 @@ class Member:
     codec: Codec
     readable: bool
     writable: bool
-
-
-class Plan(NamedTuple):
-    """What makes JSON of a document: the names for clients, those in MongoDB and what gets their values.
-
-    `changes` are the fields whose values are encoded, or that have a default where there is none.
-    """
-
-    names: list[str]
-    keys: list[str]
-    values_of: Callable[[Any], Iterable[Any]]
-    changes: list[tuple[str, Encode | None, Default | None]]
 
 
 class Encoder:
@@ -106,10 +95,18 @@ class Encoder:
             writable=path not in self.visibility.read_only,
         )
 
-    def encode(self, raw: Any) -> dict[str, Any]:
-        """The JSON of a document as MongoDB has it; a field that is not stored has its default or is null."""
-        if self._is_plain:
-            return self._encode_fields(raw)
+    @lazy
+    def encode(self) -> EncodeDocument:
+        """Makes the JSON of a document that MongoDB has. What is not stored has its default or is null."""
+        has_more = self.polymorphic or self.model._dynamic or self.own_dict
+        return self._encode_more if has_more else self._encode_fields
+
+    @lazy
+    def _encode_fields(self) -> EncodeDocument:
+        return encode_of([member for member in self.members.values() if member.readable])
+
+    def _encode_more(self, raw: Any) -> dict[str, Any]:
+        """That of a document which has a class, other fields or JSON of its own."""
         class_name = raw.get("_cls")
         if class_name is not None and class_name not in (self.model._class_name, self.model.__name__):
             return self.of(class_name).encode(raw)
@@ -121,38 +118,6 @@ class Encoder:
         if self.model._dynamic:
             result |= self._shown({key: plain(raw[key]) for key in raw if self._is_dynamic(key)})
         return result
-
-    def _encode_fields(self, raw: Any) -> dict[str, Any]:
-        plan = self._plan
-        try:
-            values = plan.values_of(raw)
-        except KeyError:  # of a field that is not stored
-            values = map(raw.get, plan.keys)
-        result: dict[str, Any] = dict(zip(plan.names, values, strict=True))
-        for name, encode, default in plan.changes:
-            value = result[name]
-            if value is not None:
-                result[name] = value if encode is None else encode(value)
-            elif default is not None:
-                result[name] = default()
-        return result
-
-    @lazy
-    def _is_plain(self) -> bool:
-        """Whether documents have no class, no other fields and no JSON of their own."""
-        return not (self.polymorphic or self.model._dynamic or self.own_dict)
-
-    @lazy
-    def _plan(self) -> "Plan":
-        shown = [member for member in self.members.values() if member.readable]
-        keys = [member.field.db_field for member in shown]
-        changes = [(member.name, member.codec.encode, default_of(member)) for member in shown]
-        return Plan(
-            [member.name for member in shown],
-            keys,
-            itemgetter(*keys) if len(keys) > 1 else lambda raw: [raw[key] for key in keys],
-            [change for change in changes if change[1:] != (None, None)],
-        )
 
     def _is_dynamic(self, key: str) -> bool:
         return key not in self._declared and not self.visibility.unreadable(self.path + key)
@@ -194,6 +159,32 @@ def ordered(model: Any) -> list[tuple[str, Any]]:
     """The fields of a class, its primary key first."""
     identity = model._meta.get("id_field")
     return sorted(model._fields.items(), key=lambda item: item[0] != identity)
+
+
+def encode_of(members: list[Member]) -> EncodeDocument:
+    """What makes the JSON of these fields; all that is known beforehand is looked up once."""
+    names = [member.name for member in members]
+    keys = [member.field.db_field for member in members]
+    values_of = itemgetter(*keys) if len(keys) > 1 else lambda raw: [raw[key] for key in keys]
+    changes = [(member.name, member.codec.encode, default_of(member)) for member in members]
+    changes = [change for change in changes if change[1:] != (None, None)]
+
+    def encode(raw: Any) -> dict[str, Any]:
+        try:
+            values = values_of(raw)
+        except KeyError:  # of a field that is not stored
+            values = map(raw.get, keys)
+        result = dict(zip(names, values, strict=True))
+        for name, encode_value, default in changes:
+            value = result[name]
+            if value is not None:
+                if encode_value is not None:
+                    result[name] = encode_value(value)
+            elif default is not None:
+                result[name] = default()
+        return result
+
+    return encode
 
 
 def default_of(member: Member) -> Default | None:
