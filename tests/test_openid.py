@@ -468,8 +468,8 @@ def test_two_sign_ins_side_by_side_in_one_browser_both_work(browser):
         {"tokens": {"id_token": None}},
         {"tokens": {"id_token": 5}},
         {"tokens": {"id_token": "a.b.c"}},
-        {"instead": {"/token": says(400, {"error": "invalid_grant"})}},
-        {"instead": {"/token": says(302, {}, Location="/elsewhere")}},
+        pytest.param({"instead": {"/token": says(400, {"error": "invalid_grant"})}}, id="error"),
+        pytest.param({"instead": {"/token": says(302, {}, Location="/elsewhere")}}, id="redirect"),
     ],
     ids=str,
 )

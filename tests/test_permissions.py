@@ -277,7 +277,7 @@ def test_permissions_alone_and_together(page, permission, expected):
 @pytest.mark.parametrize(
     ("make", "arguments"),
     [(any_of, []), (all_of, []), (role, []), (role, [["admin"]]), (role, ["admin", None])],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_permission_of_nothing_is_refused(make, arguments):
     with pytest.raises(TypeError, match=r"^(Pass at least one permission|role takes)"):
@@ -312,7 +312,11 @@ def test_an_answer_that_is_neither_yes_nor_no_lets_nobody_in(page, permission):
     assert statuses(page, permission, None, "ann") == [500, 500]
 
 
-@pytest.mark.parametrize("permission", [Older, lambda handler: True, lambda: True, "admin"], ids=str)
+@pytest.mark.parametrize(
+    "permission",
+    [Older, lambda handler: True, lambda: True, "admin"],
+    ids=["class", "of a handler", "of nothing", "text"],
+)
 def test_what_does_not_take_handler_and_instance_is_no_permission(permission):
     with pytest.raises(TypeError, match="A permission is a function of handler and instance"):
         ModelHive.routes_for(PermPage, allow={"get": permission})
@@ -436,7 +440,7 @@ def test_a_coroutine_that_never_ends_is_503(page, monkeypatch, caplog):
         *[(answer, 200) for answer in (True, 1, "no", [0], {"x": 0}, object(), -0.5)],
         *[(answer, 403) for answer in (False, None, 0, "", [], {}, 0.0)],
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at ")[0],
 )
 def test_an_answer_counts_by_its_truth(page, answer, status):
     async def later(handler, instance):
