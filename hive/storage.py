@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from hive.changes import Updated, difference, image_of
 from hive.errors import Conflict, NotFound
-from hive.insertions import Insertion, is_only_inserted
+from hive.insertions import Insertion, is_heard, is_only_inserted
 from hive.refusals import answering
 from hive.rows import hydrate, indexing
 from hive.values import Part
@@ -218,7 +218,7 @@ def delete(document: Any) -> None:
 def is_deleted_by_key(model: Any) -> bool:
     """Whether deleting a document of the model is nothing but that: no code and no rule has a say in it."""
     own = model.delete is not me.Document.delete or model._meta.get("delete_rules")
-    heard = any(signal.has_receivers_for(model) for signal in (pre_delete, post_delete))
+    heard = any(is_heard(signal, model) for signal in (pre_delete, post_delete))
     return not (own or heard or model._meta.get("allow_inheritance") or model._meta.get("shard_key"))
 
 

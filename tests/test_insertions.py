@@ -203,6 +203,17 @@ def test_signals_of_mongoengine_are_sent(api, signal):
     assert is_only_inserted(InsertedNote)
 
 
+def test_receivers_that_are_gone_have_no_say():
+    with post_save.connected_to(print), post_save.connected_to(print, sender=InsertedNote):
+        assert not is_only_inserted(InsertedNote)
+        assert not is_only_inserted(InsertedKey)
+    with post_save.connected_to(print, sender=InsertedNote):
+        assert not is_only_inserted(InsertedNote)
+        assert is_only_inserted(InsertedKey)
+    with post_save.connected_to(print, sender=InsertedKey):
+        assert is_only_inserted(InsertedNote)
+
+
 def test_receivers_have_the_document_as_it_is_stored(api):
     seen = []
 
