@@ -16,6 +16,7 @@ from hive.authentication import authentication_for, authentication_of
 from hive.bodies import BodyHandler
 from hive.decoding import Decoding
 from hive.errors import MethodNotAllowed
+from hive.lazy import lazy
 from hive.neighbours import neighbour
 from hive.origins import SAFE
 from hive.paths import segments_of, walk
@@ -183,8 +184,12 @@ class Exchange(BodyHandler):
     def _walk(self) -> Place:
         self.resource = self.resource.seen_by(self)
         world = World(self, self.resource, self.routes_of)
-        self.segments = segments_of(self.request.path)[self.resource.root.count("/") :]
         return walk(world, self.segments)
+
+    @lazy
+    def segments(self) -> list[str]:
+        """Those of the URL after the list's own. Raises `NotFound`."""
+        return segments_of(self.request.path)[self.resource.root.count("/") :]
 
     def routes_of(self, model: Any) -> Resource | None:
         """The routes under which this request reaches documents of `model`, by `hive.neighbours`."""

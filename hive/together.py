@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from hive import protection, signals
 from hive.exchange import Exchange
-from hive.paths import segments_of
 from hive.permissions import is_regardless
 from hive.query import CONTROLS, EVERYTHING
 from hive.resource import Resource
@@ -45,28 +44,27 @@ class Together(Exchange):
         resource = self.resource
         if not resource.is_plain or not is_regardless(protection.permission(self, resource, "get")):
             return None
-        rest = segments_of(self.request.path)[resource.root.count("/") :]
-        match self.request.method, bool(rest):
+        match self.request.method, bool(self.segments):
             case "GET" | "HEAD", True:
-                return self._batch_of_readers(rest)
+                return self._batch_of_readers()
             case "GET" | "HEAD", False:
                 return self._batch_of_list()
             case "PUT" | "PATCH", True:
-                return self._batch_of_documents(rest, "to change", apart=True)
+                return self._batch_of_documents("to change", apart=True)
             case "POST", False:
                 return self._batch_of_creations()
         return None
 
-    def _batch_of_readers(self, rest: list[str]) -> Batch | None:
+    def _batch_of_readers(self) -> Batch | None:
         heard = (signals.pre_get_instance, signals.post_get_instance)
         if self.request.query or any(signal.has_receivers_for(self.resource.model) for signal in heard):
             return None
-        return self._batch_of_documents(rest, "to read")
+        return self._batch_of_documents("to read")
 
-    def _batch_of_documents(self, rest: list[str], key: str, *, apart: bool = False) -> Batch | None:
+    def _batch_of_documents(self, key: str, *, apart: bool = False) -> Batch | None:
         """That of requests for single documents; each that changes one does so in a thread of its own."""
-        if len(rest) == 1:
-            self.wanted = next(self.resource.keys.queries(rest[0]), {}).get("_id")
+        if len(self.segments) == 1:
+            self.wanted = next(self.resource.keys.queries(self.segments[0]), {}).get("_id")
         if self.wanted is None or not isinstance(self.wanted, Hashable):
             return None
         return self._batch_at(key, take_documents if apart else read_documents, apart=apart)
