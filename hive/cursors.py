@@ -6,17 +6,16 @@ filters and its order. Who has the key could learn no more by it than by a filte
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from functools import cache
 from hashlib import sha512
 from typing import Any
 
 import bson
 from bson import Regex
-from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from hive.changes import codec_of
 from hive.errors import BadRequest
 
 Position = tuple[Any, ...]
@@ -34,14 +33,9 @@ def cipher(secret: bytes) -> AESSIV:
 
 def write(position: Position, bound: str, key: AESSIV, options: Any) -> str:
     """The cursor of a position in the list that `bound` names; `options` are those of the collection."""
-    payload = bson.encode({"v": list(position)}, codec_options=codec_of(options.uuid_representation))
+    payload = bson.encode({"v": list(position)}, codec_options=codec_of(options))
     payload += bytes(-len(payload) % STEP)  # so that its length tells little of the values
     return urlsafe_b64encode(key.encrypt(payload, [bound.encode()])).rstrip(b"=").decode()
-
-
-@cache
-def codec_of(uuid_representation: int) -> CodecOptions[dict[str, Any]]:
-    return CodecOptions(uuid_representation=uuid_representation)
 
 
 def read(name: str, text: str, bound: str, key: AESSIV) -> Position:

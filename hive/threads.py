@@ -89,8 +89,8 @@ class Turn:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
 
-    def take(self) -> Joint | None:
-        """Take the turn to its end, or to the work that it has come to."""
+    def go(self) -> Joint | None:
+        """Go on to the end of the stretch, or to work that it gives."""
         try:
             outcome = self.function()
         except BaseException as error:  # noqa: BLE001 - it is raised where the turn is awaited
@@ -177,7 +177,7 @@ class Batch:
 def take(turns: list[Turn]) -> None:
     """Take turns one after another, and what they come to all at once, until they have ended."""
     while turns:
-        works = [(turn, work) for turn in turns if (work := turn.take()) is not None]
+        works = [(turn, work) for turn in turns if (work := turn.go()) is not None]
         turns = [turn for turn, _ in works]
         if works:
             end = max(turn.end for turn in turns)  # so that nobody fails because of one who is late

@@ -6,15 +6,14 @@ import mongoengine as me
 import pytest
 from mongoengine.signals import post_save, pre_save
 from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge
-from pymongo.monitoring import CommandListener
+from sending import Listener, at_once
 
 from hive import ModelHive, flatten, signals
 from hive.insertions import Insertion, is_only_inserted
 from hive.testing import connected, recorded, serve
-from tests.test_together import at_once
 
 
-class Insertions(CommandListener):
+class Insertions(Listener):
     """How many documents each command has inserted."""
 
     def __init__(self):
@@ -23,12 +22,6 @@ class Insertions(CommandListener):
     def started(self, event):
         if event.command_name == "insert":
             self.sizes.append(len(event.command["documents"]))
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
 
 
 class InsertedNote(me.Document):

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import mongoengine as me
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from pymongo.monitoring import CommandListener
+from sending import Commands
 
 from hive import ModelHive, flatten, signals
 from hive.permissions import concealed, regardless
@@ -94,22 +94,6 @@ def quick(mongomock_database):
     """For claims that have nothing to do with the database."""
     with serve(ROUTES, cookie_secret="s" * 32) as client:
         yield client
-
-
-class Commands(CommandListener):
-    """The names of the commands that MongoDB gets."""
-
-    def __init__(self):
-        self.names = []
-
-    def started(self, event):
-        self.names.append(event.command_name)
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import weakref
 from contextlib import suppress
 from functools import partial
 
-import pymongo.monitoring
+import pymongo
 import pytest
 from mongoengine import (
     Document,
@@ -27,6 +27,7 @@ from mongoengine import (
     StringField,
 )
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure
+from sending import Listener
 from tornado.web import RequestHandler
 
 from hive import ModelHive, flatten, pool, signals
@@ -106,17 +107,11 @@ class NoQuery(RequestHandler):
         self.write("at once")
 
 
-class Commands(pymongo.monitoring.CommandListener):
+class Commands(Listener):
     """Notes the thread of every command that is sent to MongoDB."""
 
     def started(self, event):
         note()
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
 
 
 def scope(queryset, handler):

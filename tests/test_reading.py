@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import mongoengine as me
-import pymongo.monitoring
 import pytest
+from sending import Listener
 from tornado.web import Application
 
 from hive import AuthHive, ModelHive, flatten, signals
@@ -79,7 +79,7 @@ ROUTES = flatten(
 )
 
 
-class Commands(pymongo.monitoring.CommandListener):
+class Commands(Listener):
     """What is sent to MongoDB."""
 
     def __init__(self):
@@ -87,12 +87,6 @@ class Commands(pymongo.monitoring.CommandListener):
 
     def started(self, event):
         self.sent.append((event.command_name, dict(event.command)))
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
 
 
 @pytest.fixture

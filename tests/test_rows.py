@@ -4,12 +4,12 @@ from contextlib import contextmanager
 
 import mongoengine as me
 import mongomock
-import pymongo.monitoring
 import pytest
 from mongoengine import Q
 from mongoengine.context_managers import switch_db
 from mongoengine.queryset import QuerySet, queryset_manager
 from pymongo import ReadPreference
+from sending import Listener
 
 from hive import ModelHive, flatten
 from hive.rows import BY_KEY, Rows, both, rows_of
@@ -124,19 +124,13 @@ ROUTES = flatten(
 )
 
 
-class Finds(pymongo.monitoring.CommandListener):
+class Finds(Listener):
     def __init__(self):
         self.sent = []
 
     def started(self, event):
         if event.command_name in ("find", "aggregate"):
             self.sent.append(event.command)
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
 
 
 @pytest.fixture(autouse=True)

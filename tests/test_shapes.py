@@ -9,7 +9,7 @@ from urllib.parse import quote
 import mongoengine as me
 import pytest
 from bson import DBRef, ObjectId
-from pymongo.monitoring import CommandListener
+from sending import Listener
 from tornado.web import Application
 
 from hive import AuthHive, ModelHive, NotFoundHandler, Provider, flatten
@@ -115,7 +115,7 @@ def routes(**person):
     return flatten([others, team, ModelHive.routes_for(ShapePerson, **{"hidden": ["home.pin"], **person})])
 
 
-class Watch(CommandListener):
+class Watch(Listener):
     """What MongoDB is asked, and for which collection."""
 
     def __init__(self):
@@ -124,12 +124,6 @@ class Watch(CommandListener):
     def started(self, event):
         if event.command_name in ("find", "aggregate", "count", "getMore", "distinct"):
             self.asked.append((event.command_name, event.command[event.command_name]))
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
 
 
 @pytest.fixture

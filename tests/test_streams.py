@@ -12,9 +12,9 @@ import zlib
 from contextlib import closing, suppress
 
 import mongoengine as me
-import pymongo
 import pytest
 import zstandard
+from sending import Commands
 from tornado.web import Application
 
 from hive import AuthHive, ModelHive, flatten, pool, signals
@@ -562,22 +562,8 @@ def test_a_client_that_goes_away_has_ended_for_the_application(quick, large):
     assert [told.name for told in heard] == ["request_started", "request_finished"]
 
 
-class Cursors(pymongo.monitoring.CommandListener):
-    def __init__(self):
-        self.names = []
-
-    def started(self, event):
-        self.names.append(event.command_name)
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
-
-
 def test_a_client_that_goes_away_leaves_no_cursor_behind(mongodb_server, large):
-    commands = Cursors()
+    commands = Commands()
     with (
         connected("stream-gone", host=mongodb_server, event_listeners=[commands]) as database,
         serve(ROUTES) as client,

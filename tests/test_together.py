@@ -6,26 +6,10 @@ import uuid
 import mongoengine as me
 import pytest
 from bson import ObjectId
-from pymongo.monitoring import CommandListener
+from sending import Commands, at_once
 
 from hive import ModelHive, flatten, signals
 from hive.testing import connected, recorded, serve
-
-
-class Finds(CommandListener):
-    """The commands that were sent, by name."""
-
-    def __init__(self):
-        self.names = []
-
-    def started(self, event):
-        self.names.append(event.command_name)
-
-    def succeeded(self, event):
-        pass
-
-    def failed(self, event):
-        pass
 
 
 class TogetherNote(me.Document):
@@ -52,7 +36,7 @@ ROUTES = flatten(
 
 @pytest.fixture
 def commands():
-    return Finds()
+    return Commands()
 
 
 @pytest.fixture
@@ -63,22 +47,6 @@ def api(mongodb_server, commands):
         with serve(ROUTES) as client:
             yield client
         database.client.drop_database(database.name)
-
-
-def at_once(requests):
-    """The answers to requests that are sent at the same time, each by a client of its own."""
-    barrier, replies = threading.Barrier(len(requests)), [None] * len(requests)
-
-    def send(index, request):
-        barrier.wait()
-        replies[index] = request()
-
-    threads = [threading.Thread(target=send, args=pair) for pair in enumerate(requests)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return replies
 
 
 def test_each_gets_its_own_document(api):
