@@ -34,7 +34,7 @@ from hive import ModelHive, flatten, pool, signals
 from hive.embedded import Server
 from hive.errors import Unavailable
 from hive.testing import connected, serve
-from hive.threads import MOST_UNDER_WAY, Batch
+from hive.threads import MOST_UNDER_WAY, Batch, Joint
 
 threads = set()
 
@@ -1030,3 +1030,83 @@ def test_a_slow_list_is_answered_to_all_who_ask_for_it_at_once(connection, monke
         for thread in queries:
             thread.join()
     assert statuses == [200] * 20
+
+
+# Joint work
+
+
+class Noted(Joint):
+    """Notes how much was done at once."""
+
+    def __init__(self, sizes, error=None):
+        self.sizes, self.error = sizes, error
+
+    def do(self, works):
+        if self.error:
+            raise self.error
+        self.sizes.append(len(works))
+
+
+async def in_turn(batch, stories, deliver=pool.nothing):
+    """What several stories of one batch, which come at once, return or raise."""
+    tasks = [pool.run(story, deliver, batch, None) for story in stories]
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_work_that_stories_of_a_batch_come_to_is_done_at_once(monkeypatch):
+    monkeypatch.setattr("hive.threads.MOST_UNDER_WAY", 1)
+    sizes, gate = [], threading.Event()
+
+    def story(number):
+        gate.wait(10)
+        yield Noted(sizes)
+        if number % 2:
+            raise ValueError(number)
+        yield Noted(sizes)
+        return number
+
+    async def main():
+        asyncio.get_running_loop().call_later(0.03, gate.set)
+        return await in_turn(Batch(lambda jobs: None), map(story, range(9)))
+
+    outcomes = asyncio.run(main())
+    assert [str(outcome) for outcome in outcomes] == [str(number) for number in range(9)]
+    assert [type(outcome) for outcome in outcomes] == [int, ValueError] * 4 + [int]
+    assert sum(sizes) == 9 + 5
+    assert len(sizes) <= 4  # those that came until the first began, and the rest, each twice
+
+
+def test_work_of_a_story_alone_is_done_too():
+    sizes = []
+
+    def story():
+        yield Noted(sizes)
+        return "done"
+
+    assert asyncio.run(pool.run(story(), pool.nothing)) == "done"
+    assert sizes == [1]
+
+
+def test_work_that_raises_ends_all_stories_that_came_to_it():
+    def story():
+        yield Noted([], ZeroDivisionError())
+
+    outcomes = asyncio.run(in_turn(Batch(lambda jobs: None), [story() for _ in range(6)]))
+    assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError] * 6
+
+
+def test_what_a_delivery_raised_is_raised_once_before_joint_work():
+    sizes = []
+
+    def story():
+        try:
+            yield "told"
+        except ValueError:
+            yield Noted(sizes)
+        return "recovered"
+
+    async def refuse(_):
+        raise ValueError
+
+    assert asyncio.run(pool.run(story(), refuse)) == "recovered"
+    assert sizes == [1]
