@@ -123,7 +123,7 @@ def test_a_user_signs_in_writes_signs_out_and_is_refused(page, journal):
 
     page.click("#signout")
     page.wait_for_selector("#signin:visible")
-    assert page.locator("li").count() == 0
+    page.wait_for_selector("li", state="detached")  # for the list is asked for once more
     assert fetch(page, "GET", "/auth/me/") == [200, '{"authenticated":false}']
     assert fetch(page, "POST", "/api/entry", '{"title": "Too late"}')[0] == 401
 
