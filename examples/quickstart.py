@@ -1,10 +1,10 @@
 """A model, a receiver, a route and a request: python examples/quickstart.py"""
 
-import tornado.web
 from mongoengine import Document, StringField, connect
 from tornado.httpclient import AsyncHTTPClient
+from tornado.web import Application
 
-from hive import ModelHive, run
+from hive import HTTPServer, ModelHive, run
 from hive.embedded import mongodb
 from hive.signals import post_create_instance
 
@@ -19,8 +19,8 @@ def welcome(sender, instance, handler):
 
 
 async def main():
-    application = tornado.web.Application(ModelHive.routes_for(User))
-    server = application.listen(8889, "127.0.0.1")
+    server = HTTPServer(Application(ModelHive.routes_for(User)))
+    server.listen(8889, "127.0.0.1")
     answer = await AsyncHTTPClient().fetch(
         "http://127.0.0.1:8889/user/", method="POST", body="name=Bernardo%20Heynemann"
     )

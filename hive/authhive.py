@@ -213,4 +213,4 @@ def turn_away(handler: Any, problem: Problem) -> None:
     for name, value in problem.extra_headers.items():
         handler.set_header(name, value)
     handler.set_header("Content-Type", errors.CONTENT_TYPE)
-    handler.finish(errors.body(problem.status, problem.detail, problem.errors))
+    handler.finish(errors.body(problem.status, problem))

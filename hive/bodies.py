@@ -1,5 +1,6 @@
 """The body of a request, as it arrives: no more of it than is allowed."""
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,6 +13,8 @@ from hive.serving import ProblemHandler
 
 BODY_LIMIT = 2**20
 """Bytes of a body at most, unless the application's setting `hive_body_limit` says otherwise."""
+BULK_LIMIT = 2**24
+"""The same of an array of documents, by `hive_bulk_limit`."""
 MOST_DROPPED = 2**26
 """Bytes of a body over the limit that are read, so that the client sees the answer."""
 
@@ -35,13 +38,14 @@ class BodyHandler(ProblemHandler):
         if self._finished:
             return
         length = self.request.headers.get("Content-Length", "0")
-        most = self.body_limit if "Expect" in self.request.headers else max(self.body_limit, MOST_DROPPED)
+        limit = max(self.body_limit, self._bulk_limit) if self._is(payload.JSON) else self.body_limit
+        most = limit if "Expect" in self.request.headers else max(limit, MOST_DROPPED)
         if length.isascii() and length.isdigit() and int(length[:20]) > most:
             raise self._too_large()
 
     def check_xsrf_cookie(self) -> None:
         """As Tornado does; for a form without the header when its body is there, in `start`."""
-        if self._is_form() and not {"X-Xsrftoken", "X-Csrftoken"} & set(self.request.headers):
+        if self._is(payload.FORM) and not {"X-Xsrftoken", "X-Csrftoken"} & set(self.request.headers):
             self._is_unchecked = True
         else:
             super().check_xsrf_cookie()
@@ -52,8 +56,9 @@ class BodyHandler(ProblemHandler):
             super().check_xsrf_cookie()
         await super().start()
 
-    def _is_form(self) -> bool:
-        return bool(self.request.headers.get("Content-Type", "").lower().startswith(payload.FORM))
+    def _is(self, media_type: str) -> bool:
+        told = self.request.headers.get("Content-Type", "").lower()
+        return bool(told.partition(";")[0].strip() == media_type)
 
     def _tokens(self) -> list[str]:
         try:
@@ -69,17 +74,36 @@ class BodyHandler(ProblemHandler):
     def _too_large(self) -> ContentTooLarge:
         return ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
 
-    def body(self, form: Any, *more_types: str) -> dict[str, Any]:
+    def body(self, form: Any, *more_types: str) -> Any:
+        """The object in the body; the operations of a JSON Patch, where `more_types` has that."""
+        accepted = (payload.JSON, *more_types, payload.FORM)
+        body, content_type = self._checked_body(), self.request.headers.get("Content-Type", "")
+        value = payload.read(content_type, body, form, accepted)
+        if self._is_unchecked and isinstance(value, dict):
+            value.pop("_xsrf", None)  # which is no field
+        return value
+
+    def array(self, most: int) -> Iterator[dict[str, Any]]:
+        """The objects in the body, `most` at most."""
+        payload.checked_type(self.request.headers.get("Content-Type", ""), (payload.JSON,))
+        return payload.array(self._checked_body(), most)
+
+    def _checked_body(self) -> bytes:
         if len(self._body) > self.body_limit:
             raise self._too_large()
         if "Content-Encoding" in self.request.headers:  # Tornado's decompress_request takes it away
             raise UnsupportedMediaType("The body must not be compressed.")
-        accepted = (payload.JSON, *more_types, payload.FORM)
-        value = payload.read(self.request.headers.get("Content-Type", ""), bytes(self._body), form, accepted)
-        if self._is_unchecked:
-            value.pop("_xsrf", None)  # which is no field
-        return value
+        return bytes(self._body)
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the body is a JSON array, rather than an object or a form."""
+        return self._is(payload.JSON) and self._body[:64].lstrip()[:1] == b"["
 
     @property
     def body_limit(self) -> int:
-        return int(self.settings.get("hive_body_limit", BODY_LIMIT))
+        return self._bulk_limit if self.is_array else int(self.settings.get("hive_body_limit", BODY_LIMIT))
+
+    @property
+    def _bulk_limit(self) -> int:
+        return int(self.settings.get("hive_bulk_limit", BULK_LIMIT))

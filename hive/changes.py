@@ -1,6 +1,7 @@
 """What a write changed, told from what is stored before and after it."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any
 
 import bson
@@ -12,6 +13,9 @@ from hive.fields import EMBEDDED, REFERENCES
 from hive.values import frozen
 
 Updated = dict[str, dict[str, Any]]
+Delta = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""What mongoengine sends as ``$set`` and ``$unset``: by dotted names of MongoDB."""
+GONE: Any = object()
 
 
 def image_of(document: Any, options: Any) -> dict[str, Any]:
@@ -21,6 +25,35 @@ def image_of(document: Any, options: Any) -> dict[str, Any]:
         values.setdefault("_cls", document._class_name)  # it may be of any class, so it says which
     codec = codec_of(options)
     return bson.decode(bson.encode(values, codec_options=codec), codec_options=codec)
+
+
+def applied(raw: Mapping[str, Any], delta: Delta, options: Any) -> dict[str, Any]:
+    """What MongoDB has of a document after ``$set`` and ``$unset``, under a collection's codec options."""
+    codec, result = codec_of(options), dict(raw)
+    to_set = bson.decode(bson.encode(delta[0], codec_options=codec), codec_options=codec)
+    for path, value in to_set.items():
+        put(result, path.split("."), value)
+    for path in delta[1]:
+        put(result, path.split("."), GONE)
+    return result
+
+
+def put(container: Any, path: list[str], value: Any) -> None:
+    """Set what is at a path, or take it away. Containers on the way are copied, for others have them too."""
+    name, *rest = path
+    key: Any = int(name) if isinstance(container, list) else name
+    if isinstance(container, list):  # which MongoDB fills up with null, also where something is unset
+        container += [None] * (key + 1 - len(container))
+    if rest:
+        held = container[key] if isinstance(container, list) else container.get(key)
+        container[key] = copy(held) if isinstance(held, dict | list) else {}
+        put(container[key], rest, value)
+    elif value is not GONE:
+        container[key] = value
+    elif isinstance(container, list):
+        container[key] = None
+    else:
+        container.pop(key, None)
 
 
 def codec_of(options: Any) -> "CodecOptions[dict[str, Any]]":

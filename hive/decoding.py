@@ -1,6 +1,6 @@
 """The documents that a body names, found under the options of their own routes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace as changed
 from typing import Any
 
@@ -8,6 +8,7 @@ from hive import protection
 from hive.resource import Keys, Resource
 from hive.rows import Rows, hydrate, rows_of
 
+Origins = Mapping[int, tuple[Any, Any]]
 MOST_SOUGHT = 50
 """Names by lookup field in the filters of one request: each is a query."""
 
@@ -18,6 +19,9 @@ class Decoding:
 
     Who may not read what is changed is `blind`: they cannot send it back as they read it.
 
+    With `origins` it is an object that was read and then changed: what is as it was read is left alone, what is
+    missing was removed. They tell, by the `id` of an object in it, what that was read from, and as what.
+
     `resource_of` gives the routes of a model in the application, or None.
     """
 
@@ -26,6 +30,7 @@ class Decoding:
     patch: bool = False
     replace: bool = False
     blind: bool = False
+    origins: Origins | None = None
     _known: set[tuple[Any, Any]] = field(default_factory=set)
     _sought: int = 0
 
@@ -33,6 +38,21 @@ class Decoding:
     def literal(self) -> "Decoding":
         """For the items of a list: a patch replaces it whole."""
         return changed(self, patch=False, replace=False)
+
+    def amending(self, origins: Origins) -> "Decoding":
+        """For an object that was read and then changed."""
+        return changed(self, patch=False, replace=False, origins=origins)
+
+    def origin(self, item: Any) -> Any:
+        """What an object was read from, or None."""
+        return self._origin(item)[0]
+
+    def as_read(self, item: Any) -> Any:
+        """What an object was when it was read, or None."""
+        return self._origin(item)[1]
+
+    def _origin(self, item: Any) -> tuple[Any, Any]:
+        return (None, None) if self.origins is None else self.origins.get(id(item), (None, None))
 
     def find(self, model: Any, name: Any) -> Any:
         """The primary key of the document of `model` that a body names. `ValueError` if there is none."""

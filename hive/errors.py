@@ -25,16 +25,18 @@ class FieldError(TypedDict):
 class Problem(HTTPError):
     """An error with an answer of its own, and a `tornado.web.HTTPError`.
 
-    `detail` replaces the sentence of the class, `errors` says which fields are meant.
+    `detail` replaces the sentence of the class, `errors` says which fields are meant, and `members` are what
+    else the answer has (RFC 9457, 3.2).
     """
 
     status = 500
     sentence = "The server failed to answer this request."
     extra_headers: Mapping[str, str] = {}
 
-    def __init__(self, detail: str | None = None, errors: Iterable[FieldError] = ()) -> None:
+    def __init__(self, detail: str | None = None, errors: Iterable[FieldError] = (), **members: Any) -> None:
         self.detail = detail or self.sentence
         self.errors = list(errors)
+        self.members = members
         super().__init__(self.status)  # without a message: Tornado's log has a line of the request anyway
 
     def move(self, trail: Sequence[str]) -> None:
@@ -106,6 +108,23 @@ class ContentTooLarge(Problem):
     sentence = "The body is too large."
 
 
+class PreconditionFailed(Problem):
+    status = 412
+    sentence = "The document is not in the state that If-Match or If-None-Match asks for."
+
+
+class PreconditionRequired(Problem):
+    """A write must say which state it is about (RFC 6585, 3)."""
+
+    status = 428
+    sentence = "Send If-Match, with the ETag of the document as you read it."
+
+
+class UnprocessableContent(Problem):
+    status = 422
+    sentence = "The content cannot be processed."
+
+
 class UnsupportedMediaType(Problem):
     status = 415
     sentence = "The content type of the body is not supported."
@@ -120,8 +139,20 @@ class TooManyRequests(Problem):
         self.extra_headers = {"Retry-After": str(seconds)}
 
 
+class WithoutTransactions(Problem):
+    """What must be all or nothing cannot be that on this MongoDB: a server that is no replica set."""
+
+    status = 501
+    sentence = (
+        "This database has no transactions: send 'Prefer: transaction=no' for each document on its own."
+    )
+
+
 class Unavailable(Problem):
-    """MongoDB cannot be reached in time. Try again after some seconds."""
+    """MongoDB cannot be reached in time. Try again after some seconds.
+
+    The answer to a write has the member `done`: whether it was, or null where that is not known.
+    """
 
     status = 503
     sentence = "The database cannot be reached at the moment."
@@ -145,13 +176,22 @@ def own_fault(what: str) -> Iterator[None]:
         raise RuntimeError(f"{what} failed: {error}") from error
 
 
-def body(status: int, detail: str, errors: list[FieldError], **members: Any) -> bytes:
-    """The JSON of a problem; `title` is the status's own phrase, as for every ``about:blank`` problem."""
+def body(status: int, error: BaseException | None = None, **members: Any) -> bytes:
+    """The JSON of a problem."""
+    return json.dumps(described(status, error) | members).encode()  # which can quote broken Unicode
+
+
+def described(status: int, error: BaseException | None = None) -> dict[str, Any]:
+    """What is told of an error; `title` is the status's own phrase, as for every ``about:blank`` problem."""
     title = responses.get(status, "Unknown")
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail} | members
-    if errors:
-        problem["errors"] = errors
-    return json.dumps(problem).encode()  # which, unlike orjson, can quote a client's broken Unicode
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence_of(status)}
+    if isinstance(error, Problem):
+        problem |= {"detail": error.detail} | error.members
+        if error.errors:
+            problem["errors"] = error.errors
+    elif isinstance(error, HTTPError) and error.reason:
+        problem["detail"] = error.reason
+    return problem
 
 
 def sentence_of(status: int) -> str:

@@ -1,8 +1,7 @@
 """One exchange over HTTP: a body in, an answer out, and the signals between."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
@@ -11,10 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 from tornado.iostream import StreamClosedError
 from tornado.web import Finish
 
-from hive import payload, pool, protection
+from hive import emissions, pool, protection
 from hive.authentication import authentication_for, authentication_of
 from hive.bodies import BodyHandler
 from hive.decoding import Decoding
+from hive.emissions import Emission, Story
 from hive.errors import MethodNotAllowed
 from hive.lazy import lazy
 from hive.neighbours import neighbour
@@ -22,13 +22,10 @@ from hive.origins import SAFE
 from hive.paths import segments_of, walk
 from hive.permissions import Permission, is_regardless
 from hive.places.place import Item, Place, World
-from hive.plain import dumps
 from hive.protection import OF_METHOD
-from hive.resource import Resource, path_of
-from hive.signals import Signal
+from hive.resource import Resource
 from hive.threads import Batch
 
-logger = logging.getLogger("hive")
 SECONDS_TO_READ = 60.0
 """How long a client may take for a piece of a stream, before the connection is broken off."""
 RESET = pack("ii", 1, 0)
@@ -40,17 +37,6 @@ class Chunk(NamedTuple):
     data: bytes
 
 
-class Emission(NamedTuple):
-    """A signal on its way to those who hear it; `instance` is the document that it is about."""
-
-    signal: Signal
-    sender: Any
-    arguments: dict[str, Any]
-    instance: Any
-
-
-Story = Generator[Any, None, None]
-"""What a verb yields: `Emission` and `Chunk` for the event loop, `Joint` for others in the pool."""
 X = TypeVar("X", bound="Exchange")
 
 
@@ -61,7 +47,7 @@ def story(verb: Callable[[X], Story]) -> Callable[[X], Coroutine[Any, Any, None]
     async def run(self: X) -> None:
         await self.start()
         if not self._finished:
-            await pool.run(verb(self), self.deliver, self.batch(), self)
+            await self.tell_story(verb(self))
 
     return run
 
@@ -109,19 +95,18 @@ class Exchange(BodyHandler):
         else:
             enter()
 
+    async def tell_story(self, story: Story) -> None:
+        """Run the story of a verb, in the time that the resource gives it."""
+        await pool.run(story, self.deliver, self.batch(), self, self.seconds)
+
+    @property
+    def seconds(self) -> float | None:
+        """Those that the story may spend in the pool; None for as many as any other."""
+        return self.resource.deadline
+
     def batch(self) -> Batch | None:
         """The batch with which the story begins, if there is one for such requests."""
         return None
-
-    def emit(self, signal: Signal, sender: Any, current: Any = None, **arguments: Any) -> Story:
-        """Send a signal to those who hear it; ``handler.instance`` is `current`, or the `instance` it has."""
-        if signal.has_receivers_for(sender):
-            try:
-                yield Emission(signal, sender, arguments, arguments.get("instance", current))
-            except pool.Interrupted:
-                if may_refuse(signal):
-                    raise
-                logger.exception("The receivers of %s were not all called", signal.name)
 
     async def deliver(self, told: Emission | Chunk) -> bool:
         """Call the receivers, on the event loop. What a pre receiver raises ends the request, or answers.
@@ -138,13 +123,10 @@ class Exchange(BodyHandler):
                 self._break_off()
                 raise Finish from None
             return True
-        signal, sender, arguments, self.instance = told
-        if may_refuse(signal):
-            await signal.send_async(sender, handler=self, **arguments)
-            if self._finished:
-                raise Finish
-        else:
-            await self.tell(signal, sender, **arguments)
+        self.instance = told.instance
+        await emissions.send(told, self)
+        if self._finished and emissions.may_refuse(told.signal):
+            raise Finish
         return False
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
@@ -212,30 +194,3 @@ class Exchange(BodyHandler):
             for item in items
             if item.resource is None or protection.shows(self, item.resource, partial(item.hydrate, item.raw))
         ]
-
-    def reply(self, status: int, value: Any) -> None:
-        """The answer, unless a receiver gave one; without a value it has no body, and 204 instead of 200."""
-        if self._finished:
-            return
-        self.set_status(204 if value is None and status == 200 else status)
-        if value is not None:
-            self.set_header("Content-Type", payload.JSON)
-            self.write(dumps(value))
-
-    def created(self, value: Any, name: str | None, *, in_list: bool) -> None:
-        """201, with the address of what was created."""
-        here = [*self.segments, name] if in_list and name is not None else self.segments
-        self.set_header("Location", f"{self.resource.root}/{path_of(*here)}")
-        if name is not None:
-            self.set_header("X-Created-Id", path_of(name))
-        self.reply(201, value)
-
-    def created_document(self, resource: Resource, document: Any, raw: Any, *, in_list: bool) -> None:
-        """201 for a stored document, which is shown if the client may read it."""
-        value = resource.serializer.encode(raw) if self.may_read(resource, document) else None
-        self.created(value, resource.keys.name_of(raw), in_list=in_list)
-
-
-def may_refuse(signal: Signal) -> bool:
-    """Whether what its receivers raise ends the request."""
-    return signal.name.startswith("pre_")

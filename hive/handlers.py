@@ -5,22 +5,24 @@ goes back to the event loop for that; where nobody does, the whole request is on
 before anything else can go wrong.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from hive import payload, protection, query, signals, storage
+from hive.answers import Answer, answer
+from hive.emissions import Story, emit
 from hive.errors import Forbidden, Invalid
-from hive.exchange import Story, story
+from hive.exchange import story
+from hive.many import Many
 from hive.places.embedded import Embedded
-from hive.places.place import Holder, Item, Place
+from hive.places.place import Holder, Item
 from hive.places.reference import Reference
 from hive.places.stored import Collection, Row
-from hive.reading import Reader
-from hive.storage import Stored
+from hive.preconditions import Precondition, state_of
+from hive.writes import Amending, Creating, Deleting, Embedding, Linking, Removing, Updating, Write
 
 
-class ModelHandler(Reader):
+class ModelHandler(Many):
     """Serves the URLs of one resource."""
 
     @story
@@ -36,7 +38,7 @@ class ModelHandler(Reader):
     def _get_list(self, place: Any) -> Story:
         listing = self.listing(place)
         self.agree(listing)
-        yield from self.emit(signals.pre_get_list, place.sender, arguments=place.arguments)
+        yield from emit(signals.pre_get_list, place.sender, arguments=place.arguments)
         items: list[Item] = []
         if listing.window.all:
             yield from self.stream(place, listing)
@@ -47,22 +49,26 @@ class ModelHandler(Reader):
             self.show(lambda: self.shown(items, listing.shape), "Prefer")
         if signals.post_get_list.has_receivers_for(place.sender):
             instances = [item.hydrate(item.raw) for item in items]
-            yield from self.emit(signals.post_get_list, place.sender, items=instances)
+            yield from emit(signals.post_get_list, place.sender, items=instances)
 
     def _get_instance(self, place: Any) -> Story:
         target: Holder = place.target
         shape = self.shape(target)
-        yield from self.emit(signals.pre_get_instance, place.sender, arguments=place.arguments)
-        self.show(lambda: self.shown([target.item], shape)[0])
+        yield from emit(signals.pre_get_instance, place.sender, arguments=place.arguments)
+        self.show(lambda: self.shown([target.item], shape)[0], state=lambda: target.state_of(target.raw))
         model = target.class_of(target.raw)
         if signals.post_get_instance.has_receivers_for(model):
-            yield from self.emit(signals.post_get_instance, model, instance=target.hydrate(target.raw))
+            yield from emit(signals.post_get_instance, model, instance=target.hydrate(target.raw))
 
     @story
     def post(self) -> Story:
         query.nothing(self.request)
         place = self.place()
+        if self.is_array:
+            yield from self.create_many(place)
+            return
         body = self.body(place.form)
+        self.refuse_preconditions()
         if isinstance(place, Collection):
             yield from self._create(place, body)
         elif isinstance(place, Reference) and (name := named(body, place)) is not None:
@@ -73,14 +79,16 @@ class ModelHandler(Reader):
             yield from self._embed(place, body)
 
     def _create(self, place: Collection, body: dict[str, Any]) -> Story:
-        part = place.resource.serializer.decode(body, self.decoding())
+        resource = place.resource
+        part = resource.serializer.decode(body, self.decoding())
         self.values = dict(part.values)
-        protection.check_new(self, place.resource, part)
-        yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
-        with place.telling():
-            instance, raw = yield from storage.create(part)
-        yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
-        self.created_document(place.resource, instance, raw, in_list=True)
+        protection.check_new(self, resource, part)
+        write = Creating(place.arguments, part, telling=place.telling)
+
+        def made() -> Answer:
+            return self.created_document(resource, write.instance, write.raw, in_list=True)
+
+        yield from self.perform(resource, write, made)
 
     def _link(self, place: Reference, name: Any) -> Story:
         """Set a reference to a document that exists, or add it to the list: only the holder changes."""
@@ -88,15 +96,11 @@ class ModelHandler(Reader):
             reference = place.codec.decode(name, self.decoding())
         except ValueError as error:
             raise Invalid(errors=[{"field": "id", "message": str(error)}]) from None
-        stored, target = place.stored, place.row_of(reference)
-        raw = target.raw
+        target = place.row_of(reference)
         self.values = {place.member.name: reference}
-        yield from self._before_update(place, stored, stored.document)
-        with place.telling():
-            change = storage.update(stored, place.holder.locate, partial(place.put_into, value=reference))
-        yield from self._after_update(change.document, lambda: change.updated_fields)
-        shown = self.may_read(target.resource, target.hydrate(raw))
-        self.reply(200, target.encode(raw) if shown else None)
+        edit = partial(place.put_into, value=reference)
+        write = Updating(place.arguments, place.stored, place.holder.locate, edit, telling=place.telling)
+        yield from self.perform(place.resource, write, partial(self._shown, target, target.raw))
 
     def _create_and_link(self, place: Reference, body: dict[str, Any]) -> Story:
         resource, body = place.creating(body)
@@ -106,30 +110,25 @@ class ModelHandler(Reader):
         part = resource.serializer.decode(body, self.decoding())
         protection.check_new(self, resource, part)
         self.values = dict(part.values)
-        stored = place.stored
-        yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
-        yield from self._before_update(place, stored, stored.document)
-        with place.telling(resource):
-            instance, raw, change = yield from storage.create_in(
-                part, stored, place.holder.locate, place.link
-            )
-        yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
-        yield from self._after_update(change.document, lambda: change.updated_fields)
-        self.created_document(resource, instance, raw, in_list=place.many)
+        telling = partial(place.telling, resource)
+        write = Linking(place.arguments, place.stored, place.holder.locate, part, place.link, telling=telling)
+
+        def made() -> Answer:
+            return self.created_document(resource, write.instance, write.raw, in_list=place.many)
+
+        yield from self.perform(place.resource, write, made)
 
     def _embed(self, place: Any, body: dict[str, Any]) -> Story:
         part = place.new(body, self.decoding())
         self.values = dict(part.values)
-        stored = place.stored
-        yield from self.emit(signals.pre_create_instance, part.model, arguments=place.arguments)
-        yield from self._before_update(place, stored, stored.document)
-        instance = part.build()
-        with place.telling():
-            change = storage.update(stored, place.holder.locate, partial(place.put_into, value=instance))
-        name, raw = place.name_of(instance, change.part), place.kind.to_mongo(instance)
-        yield from self.emit(signals.post_create_instance, type(instance), instance=instance)
-        yield from self._after_update(change.document, lambda: change.updated_fields)
-        self.created(place.codec.encode(raw), name, in_list=place.many)
+        locate, put = place.holder.locate, place.put_into
+        write = Embedding(place.arguments, place.stored, locate, part, put, telling=place.telling)
+
+        def made() -> Answer:
+            raw, name = place.kind.to_mongo(write.instance), place.name_of(write.instance, write.change.part)
+            return self.created(place.codec.encode(raw), name, state_of(raw), in_list=place.many)
+
+        yield from self.perform(place.resource, write, made)
 
     @story
     def put(self) -> Story:
@@ -137,58 +136,62 @@ class ModelHandler(Reader):
 
     @story
     def patch(self) -> Story:
-        yield from self._update(patch=True)
+        if not self.segments:
+            yield from self.update_many()
+        else:
+            yield from self._update(patch=True)
 
     def _update(self, *, patch: bool = False, replace: bool = False) -> Story:
         query.nothing(self.request)
         place: Any = self.place()
         target: Holder = place.target
         current, stored = target.current, target.stored
-        serializer = target.serializer_of(type(current))
-        body = self.body(serializer, *([payload.MERGE_PATCH] if patch else []))
-        readable = isinstance(target, Embedded) or self.may_read(target.resource, current)
-        replace = replace and target.resource.replaces
-        decoding = self.decoding(patch=patch, replace=replace, blind=not readable)
-        part = target.decode(body, decoding)
+        precondition = self.precondition(target.resource)
+        body = self.body(target.serializer_of(type(current)), *(payload.PATCHES if patch else ()))
+        precondition.check(target.state)
+        part, amend = self.editing(target, body, patch=patch, replace=replace)
         self.values = dict(part.values)
-        yield from self._before_update(place, stored, current)
-        if isinstance(target, Embedded):
-            yield from self._before_update(place, stored, stored.document)
-        changed = {type(current), type(stored.document)}
-        told = any(signals.post_update_instance.has_receivers_for(model) for model in changed)
-        with target.telling():
-            change = storage.update(stored, target.locate, part.apply, told=told)
-        if told:
-            yield from self._after_update(change.part, lambda: change.part_updated_fields)
-        if told and isinstance(target, Embedded):
-            yield from self._after_update(change.document, lambda: change.updated_fields)
-        shown = isinstance(target, Embedded) or self.may_read(target.resource, change.document)
-        self.reply(200, target.encode(change.raw) if shown else None)
+
+        def edit(owner: Any) -> None:
+            precondition.check(target.state)
+            amend(owner)
+
+        kind = Amending if isinstance(target, Embedded) else Updating
+        write = kind(place.arguments, stored, target.locate, edit, telling=target.telling)
+
+        def made() -> Answer:
+            return self._shown(target, write.change.raw, write.change.document)
+
+        yield from self.perform(target.resource, write, made)
+
+    def _shown(self, target: Holder, raw: Any, document: Any = None) -> Answer:
+        """200 with the object that was changed, or 204 if the client may not read it."""
+        if not isinstance(target, Embedded):
+            document = target.hydrate(raw) if document is None else document
+            if not self.may_read(target.resource, document):
+                return answer(200, None)
+        return answer(200, target.encode(raw), target.state_of(raw))
 
     @story
     def delete(self) -> Story:
+        if not self.segments:
+            yield from self.delete_many()
+            return
         query.nothing(self.request)
         place: Any = self.place()
+        precondition = self.precondition(place.read_at)
         if isinstance(place, Reference):
-            yield from self._unlink(place)
-            return
-        if self._nobody_looks_at(place):
+            write: Write = self._unlinking(place, precondition)
+        elif isinstance(place, Embedded):
+            write = self._removing(place, precondition)
+        elif self._nobody_looks_at(place) and not precondition.is_there:
             storage.delete_by_key(place.model, place.key)
             self.set_status(204)
             return
-        instance, stored = place.current, place.stored
-        yield from self.emit(signals.pre_delete_instance, type(instance), instance, arguments=place.arguments)
-        if isinstance(place, Embedded):
-            yield from self._before_update(place, stored, stored.document)
-            with place.telling():
-                change = storage.update(stored, place.holder.locate, place.take_from)
         else:
-            place.check_again()
-            storage.delete(instance)
-        self.set_status(204)
-        yield from self.emit(signals.post_delete_instance, type(instance), instance=instance)
-        if isinstance(place, Embedded):
-            yield from self._after_update(change.document, lambda: change.updated_fields)
+            precondition.check(place.state)
+            write = Deleting(place.arguments, place.stored, lambda raw: precondition.check(state_of(raw)))
+        yield from self.perform(place.resource, write, lambda: Answer(204, {}))
 
     def _nobody_looks_at(self, place: Any) -> bool:
         """Whether a document can be deleted without a look at it: nobody hears of it, or has a say in it."""
@@ -196,20 +199,30 @@ class ModelHandler(Reader):
         return (
             isinstance(place, Row)
             and place.key is not None
-            and not place.looked
+            and not (place.looked or place.resource.transaction or place.resource.needs_match)
             and not any(signal.has_receivers_for(place.model) for signal in heard)
             and storage.is_deleted_by_key(place.model)
         )
 
-    def _unlink(self, place: Reference) -> Story:
+    def _removing(self, place: Embedded, precondition: Precondition) -> Write:
+        """Take an embedded document out of its field, or its list."""
+        precondition.check(place.state)
+
+        def edit(owner: Any) -> None:
+            precondition.check(place.state)
+            place.take_from(owner)
+
+        stored, locate = place.stored, place.holder.locate
+        return Removing(place.arguments, stored, locate, edit, place.current, telling=place.telling)
+
+    def _unlinking(self, place: Reference, precondition: Precondition) -> Write:
         """Unset a reference, or take it out of its list: only the holder changes."""
-        stored = place.stored
         place.check_holds()
-        yield from self._before_update(place, stored, stored.document)
-        with place.telling():
-            change = storage.update(stored, place.holder.locate, place.take_from)
-        self.set_status(204)
-        yield from self._after_update(change.document, lambda: change.updated_fields)
+        if precondition.is_there:
+            precondition.check(place.target.state)
+        return Updating(
+            place.arguments, place.stored, place.holder.locate, place.take_from, telling=place.telling
+        )
 
     @story
     def options(self) -> Story:
@@ -217,19 +230,8 @@ class ModelHandler(Reader):
         self.set_status(204)
         self.set_header("Allow", ", ".join(allowed))
         if "PATCH" in allowed:
-            self.set_header("Accept-Patch", ", ".join((payload.MERGE_PATCH, payload.JSON)))
+            self.set_header("Accept-Patch", ", ".join((*payload.PATCHES, payload.JSON)))
         yield from ()
-
-    def _before_update(self, place: Place, stored: Stored, instance: Any) -> Story:
-        signal, sender = signals.pre_update_instance, type(instance)
-        if signal.has_receivers_for(sender):
-            yield from self.emit(signal, sender, instance, arguments=place.arguments)
-            stored.renew()  # for receivers have had it in hand, and what they do to it is not to be stored
-
-    def _after_update(self, instance: Any, updated_fields: Callable[[], dict[str, Any]]) -> Story:
-        signal, sender = signals.post_update_instance, type(instance)
-        if signal.has_receivers_for(sender):
-            yield from self.emit(signal, sender, instance=instance, updated_fields=updated_fields())
 
 
 def named(body: dict[str, Any], place: Reference) -> Any:

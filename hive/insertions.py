@@ -50,10 +50,13 @@ class Insertion(Joint):
                 for work in some:
                     work.error = error
 
-    def done(self) -> None:
-        """Let the document know that it is stored. Raises what pymongo said of it, if it is not."""
+    def check(self) -> None:
+        """Raises what pymongo said of it, if it was not inserted."""
         if self.error is not None:
             raise self.error
+
+    def done(self) -> None:
+        """Let the document know that it is stored."""
         name = self.document._meta["id_field"]
         self.document[name] = self.document._fields[name].to_python(self.values["_id"])
         self.document._clear_changed_fields()

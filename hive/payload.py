@@ -3,61 +3,123 @@
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qsl
 
+from hive import patches
 from hive.codecs.containers import Embedded, Items, Mapping
-from hive.errors import BadRequest, Invalid, UnsupportedMediaType
+from hive.errors import BadRequest, ContentTooLarge, Invalid, UnsupportedMediaType
+from hive.patches import Operation
 from hive.serializers import Serializer
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+PATCHES = (MERGE_PATCH, JSON_PATCH)
+"""The media types of patches (RFC 7396, RFC 6902)."""
 DEEPEST = 64
 MOST_FORM_FIELDS = 1000
 LONGEST_INTEGER = 400
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+BLANKS = re.compile(r"[ \t\n\r]*")
 BRACKET = re.compile(rb"[\[\]{}]")
 
 
 def read(
     content_type: str, body: bytes, serializer: Serializer | None, accepted: tuple[str, ...]
-) -> dict[str, Any]:
-    """The object in a body, as JSON. The text of a form becomes JSON by the types of the fields.
+) -> dict[str, Any] | list[Operation]:
+    """The object in a body, as JSON, or the operations of a JSON Patch.
 
-    Raises `UnsupportedMediaType`, `BadRequest` or `Invalid`.
+    The text of a form becomes JSON by the types of the fields. Raises `UnsupportedMediaType`, `BadRequest` or
+    `Invalid`.
     """
+    media_type = checked_type(content_type, accepted)
+    if not body.strip():
+        raise BadRequest("The body is empty.")
+    if media_type == FORM:
+        return from_form(body, serializer)
+    value = from_json(body)
+    if media_type == JSON_PATCH:
+        return patches.operations(value)
+    if not isinstance(value, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return value
+
+
+def checked_type(content_type: str, accepted: tuple[str, ...]) -> str:
+    """The media type, without its parameters. Raises `UnsupportedMediaType`."""
     media_type, _, parameters = content_type.lower().replace(" ", "").partition(";")
     if media_type not in accepted or parameters not in ("", "charset=utf-8", 'charset="utf-8"'):
         raise UnsupportedMediaType(f"The body must be one of {', '.join(accepted)}, in UTF-8.")
-    if not body.strip():
-        raise BadRequest("The body is empty.")
-    return from_form(body, serializer) if media_type == FORM else from_json(body)
+    return media_type
 
 
 # JSON (RFC 8259), strictly
 
 
-def from_json(body: bytes) -> dict[str, Any]:
-    """The object in a JSON text. orjson would be faster, but loses duplicate keys and large integers."""
+def from_json(body: bytes) -> Any:
+    """The value of a JSON text. orjson would be faster, but loses duplicate keys and large integers."""
     if body.count(b"{") + body.count(b"[") > DEEPEST and depth(body) > DEEPEST:
-        raise BadRequest(f"The JSON is nested more than {DEEPEST} deep.")
+        raise too_deep()
+    with reading_json():
+        return DECODER.decode(body.decode("utf-8"))
+
+
+@contextmanager
+def reading_json() -> Iterator[None]:
     try:
-        value = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=unique,
-            parse_int=whole,
-            parse_float=finite,
-            parse_constant=no_constant,
-        )
+        yield
     except UnicodeDecodeError:
         raise BadRequest("The body is not valid UTF-8.") from None
     except ValueError as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise BadRequest("The body must be a JSON object.")
-    return value
+
+
+def too_deep() -> BadRequest:
+    return BadRequest(f"The JSON is nested more than {DEEPEST} deep.")
+
+
+def array(body: bytes, most: int) -> Iterator[dict[str, Any]]:
+    """The objects in a JSON array, of `most` at most, one after another, so that nothing keeps the others long.
+
+    Raises `BadRequest`, or `ContentTooLarge` for more.
+    """
+    with reading_json():
+        text = body.decode("utf-8")
+    end = blank(text, 0) + 1
+    for count in range(most + 1):
+        end = blank(text, end)
+        if text[end : end + 1] == "]" and not count:
+            break
+        if count == most:
+            raise ContentTooLarge(f"The array has more than {most} items.")
+        try:
+            with reading_json():
+                value, after = DECODER.raw_decode(text, end)
+        except RecursionError:
+            raise too_deep() from None
+        if not isinstance(value, dict):
+            raise BadRequest(f"Item {count} of the array must be a JSON object.")
+        if depth(text[end:after].encode()) > DEEPEST:
+            raise too_deep()
+        yield value
+        end = blank(text, after)
+        if text[end : end + 1] == "]":
+            break
+        if text[end : end + 1] != ",":
+            raise BadRequest(f"The body is not valid JSON: ',' or ']' expected at character {end}.")
+        end += 1
+    if blank(text, end + 1) != len(text):
+        raise BadRequest("The body is not valid JSON: there is more after the array.")
+
+
+def blank(text: str, start: int) -> int:
+    """Where the blanks from there on end."""
+    return BLANKS.match(text, start).end()  # type: ignore[union-attr]
 
 
 def depth(body: bytes) -> int:
@@ -90,6 +152,11 @@ def finite(text: str) -> float:
 
 def no_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON value")
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=unique, parse_int=whole, parse_float=finite, parse_constant=no_constant
+)
 
 
 # Forms

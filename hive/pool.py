@@ -27,9 +27,9 @@ logger = logging.getLogger("hive")
 T = TypeVar("T")
 E = TypeVar("E")
 
-DEADLINE = 3.5
-"""Seconds that one story may spend in the pool: its waits for a thread count, its receivers do not. After it,
-MongoDB is not asked any more, and the answer is 503: within 5 seconds, for pymongo may be half a one late."""
+DEADLINE = 5.0
+"""Seconds that one story may spend in the pool, unless it has its own: its waits for a thread count, its
+receivers do not. After it MongoDB, which is told how long it has, is not asked any more: the answer is 503."""
 
 
 class Interrupted(RuntimeError):
@@ -53,10 +53,11 @@ async def run(
     deliver: Callable[[E], Coroutine[Any, Any, bool]],
     batch: Batch | None = None,
     job: Any = None,
+    seconds: float | None = None,
 ) -> T:
     """Run `story` in the pool. What it yields is delivered on the event loop before it goes on.
 
-    Joint work (`hive.threads.Joint`) is done in the pool.
+    Joint work (`hive.threads.Joint`) is done in the pool. `seconds` may be spent there, or `DEADLINE`.
 
     Where `deliver` gives True, the time that the story may spend begins anew. With a `batch` the story begins
     when that is prepared for its `job`.
@@ -73,7 +74,8 @@ async def run(
     def step() -> E:
         return story.throw(errors.pop()) if errors else next(story)
 
-    left = DEADLINE
+    most = DEADLINE if seconds is None else seconds
+    left = most
     while True:
         start = time.monotonic()
         turn = Turn(partial(context.run, _turn, step, start + left), start + left, job)
@@ -93,7 +95,7 @@ async def run(
         left -= time.monotonic() - start
         try:
             if await loop.create_task(deliver(outcome), context=context):
-                left = DEADLINE
+                left = most
         except Exception as error:  # noqa: BLE001 - it goes on in the story
             refusal = error
             errors.append(error)
@@ -137,13 +139,23 @@ async def awaited(value: Awaitable[T]) -> T:
     return await value
 
 
+def end() -> float:
+    """When the time of this story is up, by `time.monotonic`; now, for who runs in none."""
+    return _end.get(time.monotonic())
+
+
+def until(end: float, function: Callable[[], T]) -> T:
+    """What the function gives, while MongoDB has time until then."""
+    with pymongo.timeout(max(end - time.monotonic(), MOMENT)):
+        return function()
+
+
 def _turn(step: Callable[[], Any], deadline: float) -> tuple[bool, Any]:
     """One stretch of a story: whether it has ended, and what it yielded or returned."""
     try:
         # Who is late is not stopped: what follows a write needs no MongoDB, and must happen.
         _end.set(deadline)
-        with pymongo.timeout(max(deadline - time.monotonic(), MOMENT)):
-            return False, step()
+        return False, until(deadline, step)
     except StopIteration as stop:
         return True, stop.value
 

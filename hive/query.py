@@ -124,6 +124,16 @@ def check_meant(name: str, vocabulary: Vocabulary) -> None:
         raise BadRequest(f"{quoted(name)} is no field or parameter here: did you mean {nearest!r}?")
 
 
+def conditions(request: Any, vocabulary: Vocabulary) -> tuple[Condition | AnyOf, ...]:
+    """Which documents a request means that changes them: by filters only. Raises `BadRequest`."""
+    pairs = texts_of(request)
+    for name, _ in pairs:
+        if name in CONTROLS:
+            raise BadRequest(f"The query parameter {name!r} is not for documents that are to be changed.")
+        check_meant(name, vocabulary)
+    return tuple(filters.conditions(pairs, vocabulary.encoder, vocabulary.filterable, vocabulary.find))
+
+
 def instance(request: Any, vocabulary: Vocabulary) -> Shape:
     """In which shape a request asks for one document. Raises `BadRequest`."""
     return shape(parameters(request, SHAPE), vocabulary)

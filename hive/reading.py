@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -11,14 +10,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from hive import codings, cursors, expansion, payload, protection, query, shapes, signals
 from hive.authentication import authentication_of
 from hive.cursors import Position
+from hive.emissions import Story
 from hive.errors import BadRequest
-from hive.exchange import Chunk, Story
+from hive.exchange import Chunk
 from hive.lazy import lazy
 from hive.names import family, known
 from hive.permissions import is_regardless
 from hive.places.pages import Page
 from hive.places.place import Item, Place
 from hive.plain import dumps
+from hive.preconditions import tag_of
 from hive.query import Listing, Vocabulary
 from hive.resource import Resource
 from hive.shapes import Shape
@@ -132,10 +133,11 @@ class Reader(Together):
         is_read = identity is not None and (listing.order is not None or len(position) == 1)
         return is_read and self._reads_all(place)
 
-    def show(self, value: Callable[[], Any], *vary: str) -> None:
+    def show(self, value: Callable[[], Any], *vary: str, state: Callable[[], str] | None = None) -> None:
         """200, with the JSON of a value, which is not made for HEAD, nor sent to who has it.
 
-        `vary` are the request headers that it depends on, beside those that every answer does.
+        `vary` are the request headers that it depends on, beside those that every answer does; `state` is
+        that of the one document which it shows.
         """
         if self._finished:
             return
@@ -143,10 +145,10 @@ class Reader(Together):
         if self.request.method == "HEAD":
             return
         body: bytes = self.once("body", lambda: dumps(value()))
-        tag = self.once("tag", lambda: f'"{sha256(body).hexdigest()[:32]}"')
+        tag = self.once("tag", lambda: tag_of(state() if state else "list", body))
         large = len(body) >= codings.LARGE
         coding = codings.accepted(self.request.headers.get("Accept-Encoding", "")) if large else None
-        self.set_header("Etag", f"W/{tag}" if coding else tag)
+        self.set_header("Etag", f'{tag[:-1]}-{coding}"' if coding else tag)
         if self.check_etag_header():
             self.set_status(304)
             return

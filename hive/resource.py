@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from copy import copy
+from math import inf
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -32,6 +33,7 @@ from hive.schema import (
 )
 from hive.serializers import Serializer
 from hive.threads import Batch
+from hive.transactions import check_transactions
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ACTIONS = ("get", "create", "update", "delete")
@@ -65,6 +67,9 @@ class Resource:
         require_index: bool = False,
         stream: bool = False,
         cache_control: str | None = None,
+        if_match: str = "optional",
+        transaction: bool = False,
+        deadline: float | None = None,
     ) -> None:
         check_model(model)
         self.model = model
@@ -80,6 +85,11 @@ class Resource:
         self.require_index = require_index
         self.stream = stream
         self.cache_control = checked_header(cache_control, "cache_control")
+        self.needs_match = checked(if_match, "if_match", ("optional", "required")) == "required"
+        self.transaction = transaction
+        self.deadline = checked_seconds(deadline, "deadline")
+        if transaction:
+            check_transactions(model)
         check_files(model)
         given = {"hidden": hidden, "read_only": read_only, "write_only": write_only}
         self._names = {
@@ -228,6 +238,12 @@ def checked(value: str, option: str, values: tuple[str, ...]) -> str:
 def checked_header(value: str | None, option: str) -> str | None:
     if value is not None and not (value.isascii() and value.isprintable()):
         raise ValueError(f"{option}={value!r} is no value of a header.")
+    return value
+
+
+def checked_seconds(value: float | None, option: str) -> float | None:
+    if value is not None and not 0 < value < inf:
+        raise ValueError(f"{option}={value!r} is no number of seconds.")
     return value
 
 

@@ -35,6 +35,9 @@ class ModelHive:
         require_index: bool = False,
         stream: bool = False,
         cache_control: str | None = None,
+        if_match: str = "optional",
+        transaction: bool = False,
+        deadline: float | None = None,
     ) -> list[URLSpec]:
         """The routes of a model, for `tornado.web.Application`: ``/prefix/user`` and everything below.
 
@@ -75,6 +78,9 @@ class ModelHive:
             require_index=require_index,
             stream=stream,
             cache_control=cache_control,
+            if_match=if_match,
+            transaction=transaction,
+            deadline=deadline,
         )
         routes = [URLSpec(pattern_of(resource.root) + "(?:/.*)?", ModelHandler, {"resource": resource})]
         signals.routes_registered.send(resource.model, routes=routes)

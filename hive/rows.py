@@ -20,6 +20,8 @@ BY_KEY: Order = (("_id", 1),)
 NOTHING: Query = {"_id": {"$in": ()}}
 INDEX_CONFLICT = 86
 
+_opened: dict[Any, Any] = {}
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -146,6 +148,22 @@ def indexing() -> Iterator[None]:
     except OperationFailure as error:
         if error.code != INDEX_CONFLICT or "2dsphere" not in str(error):
             raise
+
+
+def open_collection(model: Any) -> None:
+    """Let no write go before the indexes of its model, which make unique fields unique.
+
+    mongoengine creates them when it first uses a collection. It does not wait for another thread that is
+    about it, nor does it try again where MongoDB was not there.
+    """
+    with indexing():
+        model._get_collection()
+    collection = model._get_collection()
+    if _opened.get(model) is not collection:
+        if model._meta.get("auto_create_index", True) and collection.database.client.is_primary:
+            with indexing():
+                model.ensure_indexes()
+        _opened[model] = collection
 
 
 def hydrate(model: Any, raw: Raw) -> Any:

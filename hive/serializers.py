@@ -1,6 +1,7 @@
 """Documents as JSON, both ways, under the options of one resource."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -46,9 +47,18 @@ class Serializer(Encoder):
     ) -> tuple[dict[str, Any], list[FieldError]]:
         values: dict[str, Any] = {}
         errors: list[FieldError] = []
-        is_as_given = self._given(None if decoding.blind else current)
+        given = self._given(None if decoding.blind else current, decoding.as_read(body))
+        amends = decoding.origins is not None
+        if amends:
+            body = dict.fromkeys(given()) | body  # what was removed is null
+
+        def is_as_given(name: str, item: Any) -> bool:
+            return name in given() and frozen(given()[name]) == frozen(item)
+
         for name, item in body.items():
-            if (name == "_cls" and self.polymorphic) or (self.own_dict and is_as_given(name, item)):
+            if name == "_cls" and self.polymorphic:
+                continue
+            if (amends or self.own_dict) and is_as_given(name, item):
                 continue
             try:
                 self._check_settable(name, item, current)
@@ -60,10 +70,18 @@ class Serializer(Encoder):
                 errors += [] if is_as_given(name, item) else [{"field": field, "message": str(error)}]
         return values, errors + list(self._unsortable(values, current))
 
-    def _given(self, current: Any) -> Callable[[str, Any], bool]:
-        """Tells what is sent back as clients read it; that is no error, though they cannot set it."""
-        given = cache(lambda: {} if current is None else as_json(self.encode(current.to_mongo())))
-        return lambda name, item: name in given() and frozen(given()[name]) == frozen(item)
+    def _given(self, current: Any, as_read: Any) -> Callable[[], dict[str, Any]]:
+        """What clients read of a document: to send that back is no error, though they cannot set it."""
+        if as_read is not None:
+            return lambda: as_read
+        return cache(lambda: {} if current is None else as_json(self.encode(current.to_mongo())))
+
+    def trace(self, shown: dict[str, Any], current: Any) -> dict[int, tuple[Any, Any]]:
+        """What objects in that which is `shown` of a document are read from: the `origins` of `Decoding`."""
+        found = {id(shown): (current, deepcopy(shown))}
+        for name, member in self.members.items():
+            found |= member.codec.trace(shown.get(name), current._data.get(name))
+        return found
 
     def _check_settable(self, name: str, item: Any, current: Any) -> None:
         """`ValueError` if clients cannot set the field to this, of `current` or of a new document."""

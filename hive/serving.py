@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from hive import errors, origins, signals
+from hive import emissions, errors, origins, signals
 from hive.current import Current, context
 from hive.dispatcher import Signal
 from hive.errors import NotFound, Problem
@@ -107,23 +107,16 @@ class ProblemHandler(RequestHandler):
 
     async def tell(self, signal: Signal, sender: Any, **arguments: Any) -> None:
         """Call the receivers, whose exceptions do not count here but are told by `receiver_failed`."""
-        for receiver, response in await signal.send_robust_async(sender, handler=self, **arguments):
-            if isinstance(response, Exception):
-                failure = {"signal": signal, "receiver": receiver, "error": response, "handler": self}
-                await signals.receiver_failed.send_robust_async(sender, **failure)
+        await emissions.tell(signal, sender, handler=self, **arguments)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
-        detail, fields = errors.sentence_of(status_code), []
+        members = {"request_id": self.request_id} if status_code == 500 else {}
         if isinstance(error, Problem):
-            detail, fields = error.detail, error.errors
             for name, value in error.extra_headers.items():
                 self.set_header(name, value)
-        elif isinstance(error, HTTPError):
-            detail = error.reason or detail
-        members = {"request_id": self.request_id} if status_code == 500 else {}
         self.set_header("Content-Type", errors.CONTENT_TYPE)
-        self.finish(errors.body(status_code, detail, fields, **members))
+        self.finish(errors.body(status_code, error, **members))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if isinstance(value, HTTPError):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from random import random
 from typing import Any
 
@@ -13,42 +14,43 @@ import mongoengine as me
 import pymongo
 from mongoengine.errors import OperationError, SaveConditionError
 from mongoengine.signals import post_delete, pre_delete
+from pymongo import ReadPreference
 from pymongo.errors import PyMongoError
 
-from hive.changes import Updated, difference, image_of
+from hive import transactions
+from hive.changes import Updated, applied, difference, image_of
 from hive.errors import Conflict, NotFound
 from hive.insertions import Insertion, is_heard, is_only_inserted
+from hive.outcomes import known
+from hive.preconditions import state_of
+from hive.referrers import deny
 from hive.refusals import answering
-from hive.rows import hydrate, indexing
-from hive.values import Part
+from hive.rows import Raw, hydrate, open_collection
 
 Locate = Callable[[Any], Any]
+Edit = Callable[[Any], None]
+Check = Callable[[Raw], None]
 Link = Callable[[Any, Any], None]
-Creation = Generator[Insertion, None, tuple[Any, Mapping[str, Any]]]
+Creation = Generator[Insertion, None, tuple[Any, Raw]]
 
 PATIENCE = 2.5
-"""Seconds in which an update is tried against others who change the same fields; after it, 409."""
+"""Seconds in which a write is tried against others who change the same document; after it, 409."""
 SECONDS_TO_UNDO = 0.5
 """How long the deletion of what could not be linked may take, after the time of the request itself."""
-
 COURTESY = 1.0
-"""Seconds that an update waits for others of this process that are at the same document."""
+"""Seconds that a write waits for others of this process that are at the same document."""
 
-_opened: dict[Any, Any] = {}
 _turns = tuple(threading.RLock() for _ in range(1024))
 
 
 @dataclass
 class Stored:
-    """A document, and what MongoDB had when it was loaded. `load` gives that anew, or None.
-
-    What was decided by looking at the document holds for it `whole`: no field of it may change meanwhile.
-    """
+    """A document, and what MongoDB had when it was loaded. `load` gives that anew, or None."""
 
     document: Any
-    raw: Mapping[str, Any]
-    load: Callable[[], Mapping[str, Any] | None]
-    whole: bool = False
+    raw: Raw
+    load: Callable[[], Raw | None]
+    is_whole: bool = True  # whether it has all fields that are stored
 
     def reload(self) -> None:
         """Take what MongoDB has by now. Raises `NotFound`."""
@@ -68,11 +70,11 @@ class Change:
     """What an update did, to the document and to the part that was meant, as MongoDB has them."""
 
     document: Any
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
+    before: Raw
+    after: Raw
     part: Any
-    part_before: Mapping[str, Any]
-    raw: Mapping[str, Any]  # the part, after
+    part_before: Raw
+    raw: Raw  # the part, after
 
     @property
     def updated_fields(self) -> Updated:
@@ -87,47 +89,66 @@ def options_of(document: Any) -> Any:
     return document._get_collection().codec_options
 
 
-def open_collection(model: Any) -> None:
-    """Let no write go before the indexes of its model, which make unique fields unique.
-
-    mongoengine creates them when it first uses a collection. It does not wait for another thread that is
-    about it, nor does it try again where MongoDB was not there.
-    """
-    with indexing():
-        model._get_collection()
-    collection = model._get_collection()
-    if _opened.get(model) is not collection:
-        if model._meta.get("auto_create_index", True) and collection.database.client.is_primary:
-            with indexing():
-                model.ensure_indexes()
-        _opened[model] = collection
+def as_stored(document: Any) -> Raw | None:
+    """What MongoDB has of a document by now, whoever may see it."""
+    collection = document._get_collection().with_options(read_preference=ReadPreference.PRIMARY)
+    return collection.find_one({"_id": document.to_mongo().get("_id")})  # type: ignore[no-any-return]
 
 
-def create(part: Part) -> Creation:
+def create(part: Any) -> Creation:
     """Store a new document, and give it with what MongoDB has of it.
 
-    Raises `Invalid`, or `Conflict` where a unique value is taken.
+    `part` has its class, and builds it. Raises `Invalid`, or `Conflict` where a unique value is taken.
     """
     with answering(part.model):
         open_collection(part.model)
         document = part.build()
         if not is_only_inserted(part.model):
-            document.save(force_insert=True)
+            with known(partial(has_identity, document)):
+                document.save(force_insert=True)
             return document, image_of(document, options_of(document))
         document.validate()
         insertion = Insertion(document)
         yield insertion
+        with known(partial(is_inserted, insertion)):
+            insertion.check()
         insertion.done()
         return document, insertion.image
 
 
-def create_in(part: Part, stored: Stored, locate: Locate, link: Link) -> Generator[Insertion, None, Any]:
+def is_inserted(insertion: Insertion) -> bool:
+    found = insertion.collection.find_one({"_id": insertion.values["_id"]})
+    return found is not None and state_of(found) == state_of(insertion.image)
+
+
+def has_identity(document: Any) -> bool | None:
+    """Whether a new document is there, that got its primary key before it was stored; or nobody knows."""
+    if document.pk is None:
+        return None
+    found = as_stored(document)
+    return found is not None and state_of(found) == state_of(image_of(document, options_of(document)))
+
+
+def alone(creation: Generator[Insertion, None, Any]) -> Any:
+    """What a creation gives, if it does not wait for others."""
+    try:
+        while True:
+            insertion = next(creation)
+            insertion.do([insertion])
+    except StopIteration as stop:
+        return stop.value
+
+
+def create_in(part: Any, stored: Stored, locate: Locate, link: Link) -> Generator[Insertion, None, Any]:
     """Store a new document, and `link` it to the part of a stored one that `locate` gives; both or none."""
     document, raw = yield from create(part)
     try:
         return document, raw, update(stored, locate, lambda owner: link(owner, document))
     except BaseException:
-        contextvars.Context().run(undo, document)  # where the time of the request, maybe up, does not count
+        if not transactions.is_open():
+            contextvars.Context().run(
+                undo, document
+            )  # where the time of the request, maybe up, does not count
         raise
 
 
@@ -137,38 +158,47 @@ def undo(document: Any) -> None:
         document.delete()
 
 
-def update(stored: Stored, locate: Locate, edit: Callable[[Any], None], *, told: bool = True) -> Change:
-    """Do `edit` to the part of the document that `locate` gives, and store it; what is changed can be `told`.
+def update(stored: Stored, locate: Locate, edit: Edit) -> Change:
+    """Do `edit` to the part of the document that `locate` gives, and store it.
 
-    The write holds only if the fields that it sets (or all) have not changed since they were loaded.
-    Otherwise the document is loaded again and everything done anew, so that each ``from`` is what this very
-    write replaced.
+    The write holds only if nothing of the document has changed since it was loaded. Otherwise it is loaded
+    again and everything done anew, so that what comes out of it is what this very write made of what was
+    there: each ``from``, and the state that is told.
     """
     open_collection(type(stored.document))
     with turn(stored.document):
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+        for _ in attempts(stored):
             document, options = stored.document, options_of(stored.document)
             part = locate(document)
-            before = image_of(document, options) if told else {}
-            part_before = before if part is document or not told else image_of(part, options)
+            part_before = stored.raw if part is document else image_of(part, options)
             edit(part)
+            unchanged = Unchanged(stored)
             try:
-                with answering(type(document)):
-                    document.save(save_condition=Unchanged(stored))
+                with answering(type(document)), known(unchanged.is_done):
+                    document.save(save_condition=unchanged)
             except SaveConditionError:
-                time.sleep(random() * 0.01)  # noqa: S311 - so that rivals do not meet again
-                stored.reload()
-            else:
-                after = image_of(document, options)
-                raw = after if part is document else image_of(part, options)
-                return Change(document, before, after, part, part_before, raw)
+                continue
+            raw = unchanged.after if part is document else image_of(part, options)
+            before, stored.raw = stored.raw, unchanged.after
+            return Change(document, before, unchanged.after, part, part_before, raw)
     raise Conflict("Too many others are changing this document.")
+
+
+def attempts(stored: Stored) -> Iterator[None]:
+    """As many as there is time for. Before each but the first the document is loaded again."""
+    end = time.monotonic() + PATIENCE
+    if transactions.is_open():
+        stored.reload()
+    yield
+    while time.monotonic() < end:
+        time.sleep(random() * 0.01)  # noqa: S311 - so that rivals do not meet again
+        stored.reload()
+        yield
 
 
 @contextmanager
 def turn(document: Any) -> Iterator[None]:
-    """Let the updates of one document in this process go one after another, so that they do not lose races.
+    """Let the writes to one document in this process go one after another, so that they do not lose races.
 
     It is a courtesy: what keeps them from overwriting each other is the condition of the write.
     """
@@ -181,21 +211,28 @@ def turn(document: Any) -> Iterator[None]:
             lock.release()
 
 
-class Unchanged(Mapping[str, Any]):
-    """A `save_condition`: the fields that are about to be set still hold what was loaded.
+def same_as(raw: Raw, *, is_whole: bool = True) -> dict[str, Any]:
+    """The filter of a document that is still what it was, in all that it has, or that is known of it."""
+    if not is_whole:
+        return {name: {"$eq": value} for name, value in raw.items() if name != "_id"}
+    return {"$expr": {"$eq": ["$$ROOT", {"$literal": raw}]}}
 
-    mongoengine unpacks it after `clean()` and all its signals, so it knows of their changes too.
+
+class Unchanged(Mapping[str, Any]):
+    """A `save_condition`: the document is still as it was loaded. `after` is what it becomes by the write.
+
+    mongoengine unpacks it after `clean()` and all its signals, so it knows of their changes too; and again
+    where a custom `save()` stores more than once.
     """
 
     def __init__(self, stored: Stored) -> None:
-        self.stored = stored
+        self.document, self.before, self.after = stored.document, stored.raw, stored.raw
+        self.is_whole = stored.is_whole
 
     def __getitem__(self, key: str) -> Any:
-        document, raw = self.stored.document, self.stored.raw
-        names = {path.split(".")[0] for path in document._get_changed_fields()}
-        if self.stored.whole:
-            names |= {*raw, *(field.db_field for field in document._fields.values())} - {"_id"}
-        return {name: {"$eq": raw.get(name)} for name in names}
+        expected, delta = self.after, self.document._delta()
+        self.after = applied(expected, delta, options_of(self.document))
+        return same_as(expected, is_whole=self.is_whole)
 
     def __iter__(self) -> Iterator[str]:
         return iter(["__raw__"])
@@ -203,15 +240,54 @@ class Unchanged(Mapping[str, Any]):
     def __len__(self) -> int:
         return 1
 
+    def is_done(self) -> bool | None:
+        """Whether the document is what the write makes of it, or is what it was. After others, nobody knows."""
+        found = as_stored(self.document)
+        state = None if found is None else state_of(found)
+        return {state_of(self.before): False, state_of(self.after): True}.get(state)  # type: ignore[arg-type]
 
-def delete(document: Any) -> None:
-    """Delete a document under mongoengine's delete rules. Raises `Conflict` where one denies it."""
-    with answering(type(document)):
+
+def delete(stored: Stored, check: Check) -> None:
+    """Delete a document under mongoengine's delete rules, if `check` raises nothing of what it is by then.
+
+    Raises `Conflict` where a rule denies it, and `NotFound` where it is gone.
+    """
+    with turn(stored.document):
+        for _ in attempts(stored):
+            check(stored.raw)
+            if is_deleted_by_key(type(stored.document)):
+                if delete_as_it_is(stored):
+                    return
+            else:
+                delete_by_rules(stored, check)
+                return
+    raise Conflict("Too many others are changing this document.")
+
+
+def delete_as_it_is(stored: Stored) -> bool:
+    """Whether the document was still what it was, and is deleted."""
+    document = stored.document
+    query = {"_id": stored.raw["_id"], **same_as(stored.raw, is_whole=stored.is_whole)}
+    with answering(type(document)), known(lambda: as_stored(document) is None):
+        return bool(document._get_collection().delete_one(query).deleted_count)
+    return True
+
+
+def delete_by_rules(stored: Stored, check: Check) -> None:
+    """Delete a document with all that mongoengine and the application do then.
+
+    In no transaction others may change it after it was looked at, which is done as late as can be.
+    """
+    if not transactions.is_open():
+        stored.reload()
+        check(stored.raw)
+    document = stored.document
+    with answering(type(document)), known(lambda: as_stored(document) is None or None):
         try:
             document.delete()
         except OperationError as error:
             if error.__context__ is None:  # not an error of the server, but mongoengine's word on a DENY rule
-                raise Conflict("Other documents refer to this one.") from error
+                raise deny(document) from error
             raise
 
 
@@ -219,7 +295,7 @@ def is_deleted_by_key(model: Any) -> bool:
     """Whether deleting a document of the model is nothing but that: no code and no rule has a say in it."""
     own = model.delete is not me.Document.delete or model._meta.get("delete_rules")
     heard = any(is_heard(signal, model) for signal in (pre_delete, post_delete))
-    return not (own or heard or model._meta.get("allow_inheritance") or model._meta.get("shard_key"))
+    return not (own or heard or model._meta.get("shard_key"))
 
 
 def delete_by_key(model: Any, key: Any) -> None:

@@ -25,9 +25,11 @@ from tornado.web import Application
 
 from hive import signals
 from hive.embedded import Server
-from hive.server import HTTPServer
-from hive.serving import ENDING, NotFoundHandler
+from hive.server import HTTPServer, drain
+from hive.serving import NotFoundHandler
 from hive.signals import Signal
+
+SECONDS_TO_END = 10.0
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def serve(
 
     It has a thread with an event loop of its own. `settings` are those of the `Application` that is made for
     routes; `server` are arguments of `hive.HTTPServer`, and `sockets` those to serve on instead. Requests
-    that are served when the block ends have 10 seconds to end, and 10 more to tell of it
-    (`request_finished`); tasks that the application has started are cancelled.
+    that are served when the block ends have 10 seconds to end and to tell of it (`request_finished`), and
+    are answered; tasks that the application has started are cancelled.
     """
     if isinstance(routes, Application):
         application = routes
@@ -119,11 +121,7 @@ def serve(
     async def main() -> None:
         http.add_sockets(bound)
         await stop.wait()
-        http.stop()
-        serving = [task for task in asyncio.all_tasks() if is_serving(task)]
-        await asyncio.wait([asyncio.create_task(http.close_all_connections()), *serving], timeout=10)
-        if ending := [task for task in ENDING.copy() if task.get_loop() is loop]:
-            await asyncio.wait(ending, timeout=10)
+        await drain(SECONDS_TO_END)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -136,11 +134,6 @@ def serve(
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
-
-
-def is_serving(task: asyncio.Task[Any]) -> bool:
-    """Whether the task is a request: Tornado runs each in one, of `RequestHandler._execute`."""
-    return getattr(task.get_coro(), "__qualname__", "") == "RequestHandler._execute"
 
 
 class Heard(NamedTuple):

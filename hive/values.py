@@ -10,10 +10,14 @@ from hive.errors import Conflict
 
 @dataclass
 class Part:
-    """A document or embedded document as a body describes it: its class, and the fields that it names."""
+    """A document or embedded document as a body describes it: its class, and the fields that it names.
+
+    It may be meant `onto` an embedded document that there is, wherever that is put.
+    """
 
     model: Any
     values: dict[str, Any] = field(default_factory=dict)
+    onto: Any = None
 
     def build(self) -> Any:
         """A new document with these values."""
@@ -79,10 +83,11 @@ class Merge(dict[str, Any]):
 def settle(current: Any, value: Any) -> Any:
     """What a field holds when `value` is set where `current` was."""
     if isinstance(value, Part):
-        if type(current) is not value.model:
+        held = current if value.onto is None else value.onto
+        if type(held) is not value.model:
             return value.build()
-        value.apply(current)
-        return current
+        value.apply(held)
+        return held
     if isinstance(value, Merge):
         return value.onto(current)
     if isinstance(value, list):

@@ -52,20 +52,13 @@ def application():
 
 
 async def serve(sockets):
-    """Serve until SIGINT or SIGTERM, then let go of all connections."""
-    interrupted = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, interrupted.set)
-    server = HTTPServer(application())
-    server.add_sockets(sockets)
+    HTTPServer(application()).add_sockets(sockets)
     print(GREETING.format(root=f"http://127.0.0.1:{sockets[0].getsockname()[1]}"), flush=True)
-    await interrupted.wait()
-    server.stop()
-    await server.close_all_connections()
+    await asyncio.Event().wait()
 
 
 def main():
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # one way to end, from the first moment on
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also while it loads; then it is run's
     try:
         # Before anything is loaded, for the port may be in use.
         sockets = bind_sockets(int(os.environ.get("PORT", "8888")), os.environ.get("ATLAS_HOST", "127.0.0.1"))

@@ -6,6 +6,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from secrets import token_urlsafe
@@ -107,19 +108,17 @@ def application():
 
 
 async def serve(port):
-    server = HTTPServer(application())
-    server.listen(port, "127.0.0.1")
+    HTTPServer(application()).listen(port, "127.0.0.1")
     print(f"The journal is open: http://localhost:{port}/ and http://localhost:{port}/mine", flush=True)
     await asyncio.Event().wait()
 
 
 def main():
     with mongodb(None) as uri, connect("journal", host=uri, uuidRepresentation="standard"):
-        asyncio.run(serve(int(os.environ.get("PORT", "8890"))))
+        hive.run(serve(int(os.environ.get("PORT", "8890"))))
 
 
 if __name__ == "__main__":
-    try:
+    with suppress(KeyboardInterrupt):
         main()
-    except KeyboardInterrupt:
-        print("The journal is closed.")
+    print("The journal is closed.")

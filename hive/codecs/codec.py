@@ -29,6 +29,10 @@ class Codec:
     def parse(self, text: str) -> Any:
         return text
 
+    def trace(self, shown: Any, value: Any) -> dict[int, Any]:
+        """What objects in that which is `shown` of a value are read from: the `origins` of `Decoding`."""
+        return {}
+
 
 def expect(condition: bool, what: str) -> None:
     if not condition:

@@ -5,6 +5,7 @@ that comes back as it was read stays what it is, with all that they did not see.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import mongoengine as me
@@ -45,6 +46,11 @@ class Embedded(Codec):
     def parse(self, text: str) -> Any:
         return json_of(text) if text else None
 
+    def trace(self, shown: Any, value: Any) -> dict[int, Any]:
+        if not isinstance(shown, dict) or value is None:
+            return {}
+        return self.serializer_of(type(value)).trace(shown, value)  # type: ignore[no-any-return]
+
 
 class GenericEmbedded(Embedded):
     """`GenericEmbeddedDocumentField`: the same, with its class in ``_cls``."""
@@ -77,12 +83,20 @@ class Items(Codec):
 
     def decode(self, value: Any, decoding: Any, current: Any = None) -> list[Any]:
         expect(isinstance(value, list), "a list")
-        return list(each(self.item, enumerate(value), decoding.literal, self._held(current)).values())
+        held = self._held(current, decoding)
+        return list(each(self.item, enumerate(value), decoding.literal, held).values())
 
-    def _held(self, current: Any) -> Held:
+    def trace(self, shown: Any, value: Any) -> dict[int, Any]:
+        if not isinstance(shown, list) or len(shown) != len(value or []):
+            return {}
+        pairs = zip(shown, value or [], strict=True)
+        return dict(chain.from_iterable(self.item.trace(*pair).items() for pair in pairs))
+
+    def _held(self, current: Any, decoding: Any) -> Held:
         """Finds an item of `current` by the JSON that clients read of it, each item once."""
         items: dict[Any, list[Any]] = {}
-        for item in (current or []) if self.partial else []:
+        is_known = decoding.origins is not None and isinstance(self.item, Embedded)  # without a search
+        for item in (current or []) if self.partial and not is_known else []:
             items.setdefault(shown(self.item, item), []).append(item)
 
         def find(_: Any, sent: Any) -> Any:
@@ -143,12 +157,20 @@ class Mapping(Codec):
         removed = {key_of(key): None for key, item in value.items() if decoding.patch and item is None}
         kept = [(key_of(key), item) for key, item in value.items() if key not in removed]
         below = dict(current or {}) if decoding.patch else {}
-        values = each(self.item, kept, decoding, self._held(current), below)
+        values = each(self.item, kept, decoding, self._held(current, decoding), below)
         return Merge(removed | values) if decoding.patch else values
 
-    def _held(self, current: Any) -> Held:
+    def trace(self, shown: Any, value: Any) -> dict[int, Any]:
+        if not isinstance(shown, dict) or shown.keys() != (value or {}).keys():
+            return {}
+        below = (self.item.trace(shown[key], item).items() for key, item in (value or {}).items())
+        return dict(chain.from_iterable(below))
+
+    def _held(self, current: Any, decoding: Any) -> Held:
         """Finds a value of `current` by its key, if it is sent as clients read it."""
-        held = {key: shown(self.item, item) for key, item in (current or {}).items()} if self.partial else {}
+        is_known = decoding.origins is not None and isinstance(self.item, Embedded)
+        known = {} if is_known or not self.partial else current or {}
+        held = {key: shown(self.item, item) for key, item in known.items()}
         return lambda key, sent: current[key] if key in held and held[key] == frozen(sent) else None
 
     def parse(self, text: str) -> Any:
@@ -183,9 +205,11 @@ def each(codec: Codec, items: Any, decoding: Any, held: Held, below: Any = None)
     for key, item in items:
         try:
             expect(item is not None, "something else than null")
-            found = held(key, item)
-            current = below.get(key) if below else None
+            found, origin = held(key, item), decoding.origin(item)
+            current = below.get(key) if below else origin
             decoded[key] = codec.decode(item, decoding, current) if found is None else found
+            if origin is not None and isinstance(decoded[key], Part):
+                decoded[key].onto = origin
         except Invalid as problem:
             errors += problem.under(key)
         except ValueError as error:

@@ -14,6 +14,7 @@ from hive.places.field import Field
 from hive.places.pages import Page
 from hive.places.place import Holder, Item
 from hive.plain import plain
+from hive.preconditions import state_of
 from hive.query import Listing
 from hive.rows import Raw
 from hive.schema import lookup_field
@@ -36,6 +37,11 @@ class Embedded(Field, Holder):
     @property
     def raw(self) -> Raw:
         return self.kind.to_mongo(self.current)  # type: ignore[no-any-return]
+
+    latest = raw
+
+    def state_of(self, raw: Raw) -> str:
+        return state_of(self.kind.to_mongo(self.kind.to_python(raw)))
 
     def decode(self, body: dict[str, Any], decoding: Decoding) -> Part:
         if self.model is None and body.get("_cls") == self.current._class_name:

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 import mongoengine as me
 from mongoengine.base import get_document
 
-from hive import protection
+from hive import patches, protection
 from hive.decoding import Decoding
-from hive.errors import Invalid, Problem
+from hive.errors import BadRequest, Invalid, Problem
+from hive.patches import Operation
+from hive.plain import as_json
 from hive.resource import Resource
 from hive.rows import Raw, Rows
 from hive.serializers import Serializer
@@ -144,6 +146,20 @@ class Holder(Place):
         raise NotImplementedError
 
     @property
+    def latest(self) -> Raw:
+        """The object as it was loaded last, or as a write has left it."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> str:
+        """What tells that from any other state of it."""
+        return self.state_of(self.latest)
+
+    def state_of(self, raw: Raw) -> str:
+        """What tells the state of an object as MongoDB has it."""
+        raise NotImplementedError
+
+    @property
     def current(self) -> Any:
         """The object as it was loaded."""
         return self.locate(self.stored.document)
@@ -163,6 +179,17 @@ class Holder(Place):
         if part.model is not model:
             raise Invalid(errors=[{"field": "_cls", "message": f"must stay {model._class_name}"}])
         return part
+
+    def patched(self, operations: list[Operation], decoding: Decoding) -> Part:
+        """What a JSON Patch (RFC 6902) of what the client reads of this object sets. Raises `Problem`."""
+        shown: Any = {} if decoding.blind else as_json(self.encode(self.latest))
+        current = self.current
+        serializer = self.serializer_of(type(current))
+        origins = serializer.trace(shown, current)
+        result = patches.apply(operations, shown)
+        if not isinstance(result, dict):
+            raise BadRequest("The patch must leave a JSON object.")
+        return self.decode(result, decoding.amending(origins))
 
     def encode(self, raw: Raw) -> dict[str, Any]:
         raise NotImplementedError

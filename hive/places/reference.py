@@ -1,6 +1,5 @@
 """Places that are references, or lists of them; through them, the documents there."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import mongoengine as me
@@ -14,11 +13,11 @@ from hive.places import pages
 from hive.places.field import Field
 from hive.places.pages import Page
 from hive.places.place import Holder, Item
-from hive.places.stored import Row, by_name, item_of
+from hive.places.stored import Find, Row, by_name, item_of
 from hive.plain import plain
 from hive.query import Listing
 from hive.resource import Resource
-from hive.rows import NOTHING, Raw, Rows, rows_of
+from hive.rows import NOTHING, Rows, rows_of
 from hive.serializers import Serializer
 
 
@@ -113,11 +112,9 @@ class Reference(Field):
     def find_in(self, owner: Any) -> Any:
         return self.value_in(owner)
 
-    def row(self, model: Any, find: Callable[[Any], Raw | None]) -> Row:
+    def row(self, model: Any, find: Find) -> Row:
         resource = self.target_resource(model)
-        return Row(
-            self.world, resource, self.arguments, lambda: find(self.world.rows(resource, model)), model
-        )
+        return Row(self.world, resource, self.arguments, find, model)
 
 
 class ListedReference(Reference):
@@ -133,7 +130,7 @@ class ListedReference(Reference):
                     return row
         raise NotFound
 
-    def _find(self, model: Any, members: list[Any]) -> Callable[[Any], Raw | None]:
+    def _find(self, model: Any, members: list[Any]) -> Find:
         keys = self.target_resource(model).keys
         return lambda rows: by_name(rows, keys, str(self.key), members)
 

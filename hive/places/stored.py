@@ -10,17 +10,18 @@ from hive.lazy import lazy
 from hive.places import pages
 from hive.places.pages import Page
 from hive.places.place import Holder, Item, Place, World
+from hive.preconditions import state_of
 from hive.query import Listing
 from hive.resource import Keys, Resource
-from hive.rows import Raw, Rows, hydrate
+from hive.rows import Query, Raw, Rows, hydrate
 from hive.serializers import Serializer
 from hive.storage import Stored
 
-Find = Callable[[], Raw | None]
+Find = Callable[[Rows], Raw | None]
 
 
 class Collection(Place):
-    verbs = ("GET", "POST")
+    verbs = ("GET", "POST", "PATCH", "DELETE")
     many = True
     searches = True
 
@@ -34,16 +35,28 @@ class Collection(Place):
     def row_named(self, name: str) -> "Row":
         """The document with this ID."""
 
-        def find() -> Raw | None:
+        def find(rows: Rows) -> Raw | None:
             handler = self.world.handler
             fetched, handler.fetched = handler.fetched, None  # what was read with others holds once
             if fetched is not None and fetched["_id"] == handler.wanted == row.key:
                 return fetched  # type: ignore[no-any-return]
-            return by_name(self.world.rows(self.resource), self.resource.keys, name)
+            return by_name(rows, self.resource.keys, name)
 
         row = Row(self.world, self.resource, [f"{self.resource.name}/{name}"], find)
         if self.resource.is_plain:
             row.key = next(self.resource.keys.queries(name), {}).get("_id")
+        return row
+
+    def row_found(self, raw: Raw, query: Query) -> "Row":
+        """A document that a filter has found, and finds again as long as it matches."""
+        name = self.resource.keys.name_of(raw)
+        row = Row(
+            self.world,
+            self.resource,
+            [f"{self.resource.name}/{name}"],
+            lambda rows: rows.where(query).first({"_id": raw["_id"]}),
+        )
+        row.found = raw
         return row
 
     @property
@@ -53,18 +66,18 @@ class Collection(Place):
     def page(self, listing: Listing) -> Page:
         """The part of the list that a request asks for."""
         readable, indexed = self.world.readable(self.resource), self.resource.require_index
-        return pages.stored(self._rows, listing, self._item, readable, indexed=indexed)
+        return pages.stored(self.rows, listing, self.item, readable, indexed=indexed)
 
     def everything(self, listing: Listing) -> Iterator[list[Item]]:
         """The whole list, some items at a time."""
-        return pages.streamed(self._rows, listing, self._item, indexed=self.resource.require_index)
+        return pages.streamed(self.rows, listing, self.item, indexed=self.resource.require_index)
 
     @lazy
-    def _rows(self) -> Rows:
+    def rows(self) -> Rows:
         return self.world.rows(self.resource)
 
     @lazy
-    def _item(self) -> Callable[[Raw], Item]:
+    def item(self) -> Callable[[Raw], Item]:
         return item_of(self.resource, self.model)
 
 
@@ -101,7 +114,12 @@ class Row(Holder):
 
     @lazy
     def found(self) -> Raw | None:
-        return self.find()
+        return self.find(self._rows)
+
+    @property
+    def _rows(self) -> Rows:
+        """The documents among which it is, by now."""
+        return self.world.rows(self.resource, self.model)
 
     @property
     def raw(self) -> Raw:
@@ -111,20 +129,24 @@ class Row(Holder):
 
     @lazy
     def stored(self) -> Stored:
-        return Stored(self.hydrate(self.raw), self.raw, self._load)
+        """The document. A scope may leave out fields of it, which are then of no account."""
+        is_whole = self.resource.scope is None or "projection" not in self._rows.how
+        return Stored(self.hydrate(self.raw), self.raw, self._load, is_whole)
+
+    @property
+    def latest(self) -> Raw:
+        return self.stored.raw
+
+    def state_of(self, raw: Raw) -> str:
+        return state_of(raw)
 
     def _load(self) -> Raw | None:
         """The document as it is by now, if the request may still do what it was allowed to."""
-        raw = self.find()
+        raw = self.find(self._rows)
         if raw is not None:
             for action in self.checked:
                 protection.check(self.world.handler, self.resource, action, self.hydrate(raw))
         return raw
-
-    def check_again(self) -> None:
-        """What was allowed by the document as it was holds for it as it is now, after the receivers."""
-        if self.looked and self._load() is None:
-            raise NotFound
 
     def check(self, action: str) -> None:
         if action not in self.checked:
@@ -133,8 +155,6 @@ class Row(Holder):
             protection.check(self.world.handler, self.resource, action, instance)
             self.checked.append(action)
             self.looked = self.looked or looks
-            if looks and action == "update":
-                self.stored.whole = True
 
     def locate(self, document: Any) -> Any:
         return document

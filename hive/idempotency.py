@@ -1,0 +1,168 @@
+"""The first answer to a write, kept for those who ask again (``Idempotency-Key``, an IETF draft).
+
+A key is claimed before anything is done, so that of several requests with it one is served. Where MongoDB has
+transactions the answer is stored in that of the write: both are there, or none, whenever a process ends.
+Whatever calls this runs in the pool of threads.
+"""
+
+import re
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any
+
+from pymongo import ReadPreference
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from hive.answers import Answer
+from hive.errors import BadRequest, Conflict, ContentTooLarge, UnprocessableContent
+
+COLLECTION = "hive_idempotency"
+SECONDS_KEPT = 24 * 3600
+BEAT = 1.0
+"""Seconds after which a process that is still at a request says so."""
+LEASE = 3.0
+"""Seconds without a beat after which another request with the key takes over: the process has ended."""
+PAUSE = 0.05
+"""Seconds between two looks for the answer that another request is about to get."""
+LARGEST = 15 * 2**20
+"""Bytes of a body that is kept; MongoDB takes 16 MiB for a document."""
+KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-+\--:<-~]{1,255})')
+"""A string of RFC 8941 without escapes, or the same without quotes."""
+
+_indexed: dict[Any, Any] = {}
+
+
+class Busy(Conflict):
+    sentence = "The first request with this Idempotency-Key is still being served."
+    extra_headers = {"Retry-After": "1"}  # noqa: RUF012 - as all problems have it
+
+
+def key_of(texts: list[str]) -> str | None:
+    """The key that a request names in its headers, if it does. Raises `BadRequest`."""
+    if not texts:
+        return None
+    match = KEY.fullmatch(texts[0].strip())
+    if len(texts) > 1 or match is None:
+        raise BadRequest("Idempotency-Key must be one string of 1 to 255 visible characters, such as a UUID.")
+    return match[1] or match[2]
+
+
+class Pause:
+    """What a story yields that waits for another."""
+
+
+@dataclass
+class Claim:
+    """What is known of one key.
+
+    `who` has all that a key is for: the client and the URL. `what` has all that must be the same when it is
+    sent again. If the key `is_atomic`, its answer is stored together with the write.
+    """
+
+    model: Any
+    who: bytes
+    what: bytes
+    is_atomic: bool
+    seconds: float = SECONDS_KEPT
+
+    def __post_init__(self) -> None:
+        self.name = sha256(self.who).hexdigest()
+        self.fingerprint = sha256(self.what).hexdigest()
+        self.owner = token_hex(8)
+        self.is_held = False
+
+    def take(self, patience: float) -> Generator[Pause, None, Answer | None]:
+        """Claim the key, or give its first answer. `Pause` is yielded while another request is at it.
+
+        Raises `UnprocessableContent` where that was another request, and `Conflict` where it takes longer than
+        `patience` seconds, or ended in a way that does not tell what it did.
+        """
+        now = since = time.monotonic()
+        end, seen = now + max(patience, LEASE + BEAT), None
+        while not self._claim():
+            found = self.kept.find_one({"_id": self.name})
+            if found is None:
+                continue
+            if found["expires"].replace(tzinfo=UTC) <= datetime.now(UTC):
+                self.kept.delete_one({"_id": self.name, "owner": found["owner"]})
+                continue
+            if found["fingerprint"] != self.fingerprint:
+                raise UnprocessableContent("This Idempotency-Key was sent with another request.")
+            if "answer" in found:
+                kept = found["answer"]
+                return Answer(kept["status"], dict(kept["headers"]), bytes(kept["body"]))
+            now, beat = time.monotonic(), (found["owner"], found["beat"])
+            if beat != seen:
+                since, seen = now, beat
+            elif now - since > LEASE and self._take_over(found):
+                break
+            elif now > end:
+                raise Busy
+            yield Pause()
+        self.is_held = True
+        return None
+
+    def _claim(self) -> bool:
+        expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
+        claim = {"_id": self.name, "fingerprint": self.fingerprint, "expires": expires}
+        try:
+            self.kept.insert_one(claim | {"owner": self.owner, "beat": 0, "atomic": self.is_atomic})
+        except DuplicateKeyError:
+            return False
+        return True
+
+    def _take_over(self, found: Any) -> bool:
+        """Whether the key is claimed now in the place of a process that has ended."""
+        if not found["atomic"]:
+            raise Conflict(
+                "The first request with this Idempotency-Key was interrupted, and nobody knows what it has done."
+            )
+        last = {
+            "_id": self.name,
+            "owner": found["owner"],
+            "beat": found["beat"],
+            "answer": {"$exists": False},
+        }
+        mine = {"$set": {"owner": self.owner, "beat": 0, "atomic": self.is_atomic}}
+        return bool(self.kept.update_one(last, mine).matched_count)
+
+    def beat(self) -> None:
+        """Say that this process is still at it."""
+        if self.is_held:
+            self.kept.update_one({"_id": self.name, "owner": self.owner}, {"$inc": {"beat": 1}})
+
+    def keep(self, answer: Answer) -> None:
+        """Keep the answer. Raises `Conflict` where another request has taken over."""
+        if len(answer.body) > LARGEST:
+            raise ContentTooLarge("The answer is too large to be kept for an Idempotency-Key.")
+        kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
+        mine = {"_id": self.name, "owner": self.owner, "answer": {"$exists": False}}
+        if not self.kept.update_one(mine, {"$set": {"answer": kept}}).matched_count:
+            raise Conflict("Another request with this Idempotency-Key has taken over.")
+
+    def is_kept(self) -> bool:
+        """Whether the answer is there, and so what was stored with it."""
+        return (
+            self.kept.find_one({"_id": self.name, "owner": self.owner, "answer": {"$exists": True}})
+            is not None
+        )
+
+    def release(self) -> None:
+        """Let the next request with this key begin anew, for this one has done nothing."""
+        self.is_held = False
+        with suppress(PyMongoError):  # a claim that nobody renews ends by itself
+            self.kept.delete_one({"_id": self.name, "owner": self.owner, "answer": {"$exists": False}})
+
+    @property
+    def kept(self) -> Any:
+        """The collection, in the database of the model; MongoDB removes what has expired."""
+        collection = self.model._get_db().get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
+        if _indexed.get(collection.database.name) != collection:
+            collection.create_index("expires", expireAfterSeconds=0)
+            _indexed[collection.database.name] = collection
+        return collection

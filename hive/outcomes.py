@@ -1,0 +1,65 @@
+"""Whether a write was done of which MongoDB did not say so in time."""
+
+import contextvars
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, ServerSelectionTimeoutError
+
+from hive import pool, transactions
+from hive.errors import Unavailable
+from hive.refusals import cause_of
+
+SECONDS_TO_KNOW = 1.0
+"""How long may be asked, after the time of the request itself."""
+UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
+NO_SUCH_TRANSACTION = 251
+"""MongoDB's code for a transaction that it does not know any more, as when it was started anew."""
+SENTENCES = {
+    True: "It is done, but the answer could not be made in time.",
+    False: "The database cannot be reached at the moment. Nothing was changed.",
+    None: "The database did not answer, and whether it made the change is not known.",
+}
+
+
+def unavailable(done: bool | None) -> Unavailable:
+    return Unavailable(SENTENCES[done], done=done)
+
+
+def though_done(error: Exception) -> Exception:
+    """What to answer where a write was done, and what is still to be done for its answer failed."""
+    return unavailable(True) if isinstance(error, PyMongoError | Unavailable) else error
+
+
+@contextmanager
+def known(is_done: Callable[[], bool | None]) -> Iterator[None]:
+    """Find out whether a write was done, where the connection ended before MongoDB had told.
+
+    One that was done is no error. Raises `Unavailable` for any other; `is_done` gives None where nobody can
+    know. In a transaction its end decides.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = cause_of(error)
+        if transactions.is_open() or not (isinstance(cause, PyMongoError) and is_uncertain(cause)):
+            raise
+        done = found_out(is_done)
+        if not done:
+            raise unavailable(done) from error
+
+
+def is_uncertain(error: PyMongoError) -> bool:
+    """Whether what was asked for may have been done all the same."""
+    if isinstance(error, OperationFailure):
+        return error.has_error_label(UNKNOWN_COMMIT) or error.code == NO_SUCH_TRANSACTION
+    return isinstance(error, ConnectionFailure) and not isinstance(error, ServerSelectionTimeoutError)
+
+
+def found_out(is_done: Callable[[], bool | None]) -> bool | None:
+    """What `is_done` gives; None where MongoDB does not answer that either."""
+    try:
+        # Where the time of the request, maybe up, does not count.
+        return contextvars.Context().run(pool.until, pool.end() + SECONDS_TO_KNOW, is_done)
+    except Exception:  # noqa: BLE001 - MongoDB, or mongoengine for it, says that it is not there
+        return None
