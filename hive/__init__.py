@@ -9,6 +9,7 @@ from hive.current import context
 from hive.errors import Problem
 from hive.handlers import ModelHandler
 from hive.routing import ModelHive, flatten
+from hive.saving import delete, save
 from hive.server import HTTPServer, run
 from hive.serving import NotFoundHandler
 
@@ -24,9 +25,11 @@ __all__ = [
     "Provider",
     "authenticated",
     "context",
+    "delete",
     "flatten",
     "permissions",
     "plugins",
     "run",
+    "save",
     "signals",
 ]

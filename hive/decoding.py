@@ -19,8 +19,8 @@ class Decoding:
 
     Who may not read what is changed is `blind`: they cannot send it back as they read it.
 
-    With `origins` it is an object that was read and then changed: what is as it was read is left alone, what is
-    missing was removed. They tell, by the `id` of an object in it, what that was read from, and as what.
+    With `origins` it is an object that was read and then changed: what is as it was read is left alone, what
+    is missing was removed. They tell, by the `id` of an object in it, what that was read from, and as what.
 
     `resource_of` gives the routes of a model in the application, or None.
     """

@@ -15,7 +15,7 @@ from hive.authentication import authentication_for, authentication_of
 from hive.bodies import BodyHandler
 from hive.decoding import Decoding
 from hive.emissions import Emission, Story
-from hive.errors import MethodNotAllowed
+from hive.errors import MethodNotAllowed, Unavailable
 from hive.lazy import lazy
 from hive.neighbours import neighbour
 from hive.origins import SAFE
@@ -150,6 +150,9 @@ class Exchange(BodyHandler):
             read = {"HEAD"} if "GET" in self.resource.methods else set()
             methods = self.resource.methods | {"OPTIONS"} | read
             self.set_header("Allow", ", ".join(sorted(methods)))
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, Unavailable) and self.request.method not in SAFE:
+            error.members.setdefault("done", False)  # for what may have been done says so itself
         super().write_error(status_code, **kwargs)
 
     def place(self) -> Place:

@@ -18,6 +18,7 @@ from typing import Any
 from pymongo import ReadPreference
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from hive import transactions
 from hive.answers import Answer
 from hive.errors import BadRequest, Conflict, ContentTooLarge, UnprocessableContent
 
@@ -75,12 +76,13 @@ class Claim:
         self.fingerprint = sha256(self.what).hexdigest()
         self.owner = token_hex(8)
         self.is_held = False
+        self.session = transactions.session_of(self.model) if self.is_atomic else None
 
     def take(self, patience: float) -> Generator[Pause, None, Answer | None]:
         """Claim the key, or give its first answer. `Pause` is yielded while another request is at it.
 
-        Raises `UnprocessableContent` where that was another request, and `Conflict` where it takes longer than
-        `patience` seconds, or ended in a way that does not tell what it did.
+        Raises `UnprocessableContent` where that was another request, and `Conflict` where it takes longer
+        than `patience` seconds, or ended in a way that does not tell what it did.
         """
         now = since = time.monotonic()
         end, seen = now + max(patience, LEASE + BEAT), None
@@ -111,16 +113,16 @@ class Claim:
         expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
         claim = {"_id": self.name, "fingerprint": self.fingerprint, "expires": expires}
         try:
-            self.kept.insert_one(claim | {"owner": self.owner, "beat": 0, "atomic": self.is_atomic})
+            self.kept.insert_one(claim | self._mine)
         except DuplicateKeyError:
             return False
         return True
 
     def _take_over(self, found: Any) -> bool:
         """Whether the key is claimed now in the place of a process that has ended."""
-        if not found["atomic"]:
+        if found["session"] is None:
             raise Conflict(
-                "The first request with this Idempotency-Key was interrupted, and nobody knows what it has done."
+                "The first request with this Idempotency-Key was interrupted. What it has done is not known."
             )
         last = {
             "_id": self.name,
@@ -128,8 +130,13 @@ class Claim:
             "beat": found["beat"],
             "answer": {"$exists": False},
         }
-        mine = {"$set": {"owner": self.owner, "beat": 0, "atomic": self.is_atomic}}
-        return bool(self.kept.update_one(last, mine).matched_count)
+        transactions.end_transaction(self.model, found["session"])
+        return bool(self.kept.update_one(last, {"$set": self._mine}).matched_count)
+
+    @property
+    def _mine(self) -> dict[str, Any]:
+        session = None if self.session is None else bytes(self.session.session_id["id"])
+        return {"owner": self.owner, "beat": 0, "session": session}
 
     def beat(self) -> None:
         """Say that this process is still at it."""
@@ -151,6 +158,12 @@ class Claim:
             self.kept.find_one({"_id": self.name, "owner": self.owner, "answer": {"$exists": True}})
             is not None
         )
+
+    def end(self) -> None:
+        """Say no more that this process is at it."""
+        self.is_held = False
+        if self.session is not None:
+            self.session.end_session()
 
     def release(self) -> None:
         """Let the next request with this key begin anew, for this one has done nothing."""

@@ -143,7 +143,7 @@ class Many(Writer):
 
     def _found(self, place: Collection) -> list[Row]:
         """The documents that the filter finds, of those that the client may read."""
-        resource, rows = place.resource, self._filtered(place)
+        rows = self._filtered(place)
         raws = rows.page(BY_KEY, limit=MOST_CHANGED + 1)
         if len(raws) > MOST_CHANGED:
             raise BadRequest(f"The filter finds more than {MOST_CHANGED} documents: filter by more.")

@@ -84,7 +84,7 @@ def too_deep() -> BadRequest:
 
 
 def array(body: bytes, most: int) -> Iterator[dict[str, Any]]:
-    """The objects in a JSON array, of `most` at most, one after another, so that nothing keeps the others long.
+    """The objects in a JSON array, `most` of them at most, one after another: that keeps nobody waiting long.
 
     Raises `BadRequest`, or `ContentTooLarge` for more.
     """

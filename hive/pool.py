@@ -28,8 +28,8 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 DEADLINE = 5.0
-"""Seconds that one story may spend in the pool, unless it has its own: its waits for a thread count, its
-receivers do not. After it MongoDB, which is told how long it has, is not asked any more: the answer is 503."""
+"""Seconds that a story may spend in the pool, unless it has its own: waits for a thread count, receivers do
+not. After it MongoDB, which is told how long it has (``maxTimeMS``), is not asked any more: it is 503."""
 
 
 class Interrupted(RuntimeError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from random import random
 from typing import Any
 
@@ -25,7 +26,7 @@ from hive.outcomes import known
 from hive.preconditions import state_of
 from hive.referrers import deny
 from hive.refusals import answering
-from hive.rows import Raw, hydrate, open_collection
+from hive.rows import Raw, both, class_query, hydrate, open_collection
 
 Locate = Callable[[Any], Any]
 Edit = Callable[[Any], None]
@@ -50,13 +51,16 @@ class Stored:
     document: Any
     raw: Raw
     load: Callable[[], Raw | None]
-    is_whole: bool = True  # whether it has all fields that are stored
+    is_comparable: bool = True  # whether it can be asked of MongoDB if it is still the same as a whole
 
     def reload(self) -> None:
         """Take what MongoDB has by now. Raises `NotFound`."""
         raw = self.load()
         if raw is None:
             raise NotFound
+        if not transactions.is_open() and state_of(raw) == state_of(self.raw):
+            # Nobody has changed it: it has a value that is not even equal to itself there, such as NaN.
+            self.is_comparable = False
         self.raw = raw
         self.renew()
 
@@ -78,11 +82,18 @@ class Change:
 
     @property
     def updated_fields(self) -> Updated:
-        return difference(type(self.document), self.before, self.after)
+        before, after = (self._image(raw) for raw in (self.before, self.after))
+        return difference(type(self.document), before, after)
 
     @property
     def part_updated_fields(self) -> Updated:
+        if self.part is self.document:
+            return self.updated_fields
         return difference(type(self.part), self.part_before, self.raw)
+
+    def _image(self, raw: Raw) -> Raw:
+        """What a document has, with what a field has by default that is not stored."""
+        return image_of(hydrate(type(self.document), raw), options_of(self.document))
 
 
 def options_of(document: Any) -> Any:
@@ -211,10 +222,8 @@ def turn(document: Any) -> Iterator[None]:
             lock.release()
 
 
-def same_as(raw: Raw, *, is_whole: bool = True) -> dict[str, Any]:
-    """The filter of a document that is still what it was, in all that it has, or that is known of it."""
-    if not is_whole:
-        return {name: {"$eq": value} for name, value in raw.items() if name != "_id"}
+def same_as(raw: Raw) -> dict[str, Any]:
+    """The filter of a document that is still what it was, in all that it has."""
     return {"$expr": {"$eq": ["$$ROOT", {"$literal": raw}]}}
 
 
@@ -227,12 +236,17 @@ class Unchanged(Mapping[str, Any]):
 
     def __init__(self, stored: Stored) -> None:
         self.document, self.before, self.after = stored.document, stored.raw, stored.raw
-        self.is_whole = stored.is_whole
+        self.is_comparable = stored.is_comparable
 
     def __getitem__(self, key: str) -> Any:
         expected, delta = self.after, self.document._delta()
         self.after = applied(expected, delta, options_of(self.document))
-        return same_as(expected, is_whole=self.is_whole)
+        if transactions.is_open():  # where nobody else changes what was loaded
+            return {}
+        if self.is_comparable:
+            return same_as(expected)
+        names = {path.split(".")[0] for path in chain(*delta)}
+        return {name: {"$eq": expected.get(name)} for name in names}
 
     def __iter__(self) -> Iterator[str]:
         return iter(["__raw__"])
@@ -241,7 +255,7 @@ class Unchanged(Mapping[str, Any]):
         return 1
 
     def is_done(self) -> bool | None:
-        """Whether the document is what the write makes of it, or is what it was. After others, nobody knows."""
+        """Whether the document is what the write makes of it, or what it was. After others, nobody knows."""
         found = as_stored(self.document)
         state = None if found is None else state_of(found)
         return {state_of(self.before): False, state_of(self.after): True}.get(state)  # type: ignore[arg-type]
@@ -267,7 +281,7 @@ def delete(stored: Stored, check: Check) -> None:
 def delete_as_it_is(stored: Stored) -> bool:
     """Whether the document was still what it was, and is deleted."""
     document = stored.document
-    query = {"_id": stored.raw["_id"], **same_as(stored.raw, is_whole=stored.is_whole)}
+    query = {"_id": stored.raw["_id"], **(same_as(stored.raw) if stored.is_comparable else {})}
     with answering(type(document)), known(lambda: as_stored(document) is None):
         return bool(document._get_collection().delete_one(query).deleted_count)
     return True
@@ -301,5 +315,5 @@ def is_deleted_by_key(model: Any) -> bool:
 def delete_by_key(model: Any, key: Any) -> None:
     """Delete a document that nobody has to see, in one round trip. Raises `NotFound`."""
     with answering(model):
-        if not model._get_collection().delete_one({"_id": key}).deleted_count:
+        if not model._get_collection().delete_one(both({"_id": key}, class_query(model))).deleted_count:
             raise NotFound

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import pymongo
+from bson.binary import UUID_SUBTYPE, Binary
 from mongoengine.base.common import _document_registry as registry
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -62,28 +63,39 @@ def check_transactions(model: Any) -> None:
         )
 
 
-def atomically(model: Any, function: Callable[[], T]) -> T:
-    """What `function` gives, with all that it stores in one transaction.
+def session_of(model: Any) -> Any:
+    """A session with the server of a model, for `atomically`. Raises `WithoutTransactions`."""
+    if not has_transactions(model):
+        raise WithoutTransactions
+    return model._get_db().client.start_session()
+
+
+def end_transaction(model: Any, session_id: bytes) -> None:
+    """Undo what another process has begun in a session and not ended, which would keep others waiting."""
+    named = {"id": Binary(session_id, UUID_SUBTYPE)}
+    model._get_db().client.admin.command("killSessions", [named])
+
+
+def atomically(model: Any, function: Callable[[], T], session: Any = None) -> T:
+    """What `function` gives, with all that it stores in one transaction, in a `session` or one of its own.
 
     It is called again, with nothing of what it did before in MongoDB, where a transaction fails by chance.
     Raises `WithoutTransactions`.
     """
-    if is_open():
-        return function()
-    if not has_transactions(model):
-        raise WithoutTransactions
+    if session is None:
+        with session_of(model) as own:
+            return atomically(model, function, own)
     try:
-        return transacted(model, function)
+        return transacted(session, function)
     except OperationFailure as error:
         if error.code != NOT_IN_A_TRANSACTION:
             raise
         open_all(model)
-        return transacted(model, function)
+        return transacted(session, function)
 
 
-def transacted(model: Any, function: Callable[[], T]) -> T:
-    session = model._get_db().client.start_session()
-    with session.bind(), opened():
+def transacted(session: Any, function: Callable[[], T]) -> T:
+    with session.bind(end_session=False), opened():
         return session.with_transaction(lambda _: unwrapped(function))  # type: ignore[no-any-return]
 
 

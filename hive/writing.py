@@ -95,7 +95,8 @@ class Writer(Reader):
                 self.claim.keep(found[0])
 
         with outcomes.known(lambda: None if self.claim is None else self.claim.is_kept()):
-            transactions.atomically(resource.model, attempt)
+            session = None if self.claim is None else self.claim.session
+            transactions.atomically(resource.model, attempt, session)
         return found[0]
 
     def _all_of(self, write: Write, made: Callable[[], Answer]) -> Answer:
@@ -149,14 +150,14 @@ class Writer(Reader):
     def _keyed(self, story: Story, key: str) -> Story:
         """The story of the first request with a key; for any other, its answer."""
         claim = self._claim(key)
-        kept = yield from claim.take(pool.DEADLINE if self.seconds is None else self.seconds)
-        if kept is not None:
-            self.reply(kept)
-            return
         try:
-            yield from story
+            kept = yield from claim.take(pool.DEADLINE if self.seconds is None else self.seconds)
+            if kept is None:
+                yield from story
+            else:
+                self.reply(kept)
         except HTTPError as error:
-            if error.status_code < 500:
+            if error.status_code < 500 and claim.is_held:
                 claim.keep(answers.refusal(error))
             else:
                 self._let_go(claim, error)
@@ -164,6 +165,8 @@ class Writer(Reader):
         except Exception as error:
             self._let_go(claim, error)
             raise
+        finally:
+            claim.end()
 
     def _claim(self, key: str) -> Claim:
         model, request = self.resource.model, self.request

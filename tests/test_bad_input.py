@@ -17,6 +17,8 @@ STORED = "65a000000000000000000001"
 ABSENT = "65a0000000000000000000ff"
 PATH = f"/gadget/{STORED}"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+ARRAY = JSON | {"Prefer": "transaction=no"}
+"""For an array of documents; mongomock has no transactions."""
 
 
 class Part(me.EmbeddedDocument):
@@ -126,9 +128,37 @@ def test_empty_body_is_400(api, body, headers):
     assert "empty" in refused(api.post("/gadget", body=body, headers=headers))["detail"]
 
 
-@pytest.mark.parametrize("body", [b"[]", b'[{"name": "x"}]', b"null", b"1", b'"x"', b"true", b"1.5"])
-def test_body_that_is_no_object_is_400(api, body):
-    assert "object" in refused(api.post("/gadget", body=body, headers=JSON))["detail"]
+NO_OBJECTS = [b"null", b"1", b'"x"', b"true", b"1.5"]
+ARRAYS = [b"[]", b'[{"name": "x"}]', b' \n[{"name": "x"}]', b"[1]", b"[[]]"]
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS + ARRAYS)
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [("PUT", PATH), ("PATCH", PATH), ("POST", f"{PATH}/part"), ("PUT", f"{PATH}/part"),
+     ("PATCH", f"{PATH}/part"), ("POST", f"{PATH}/parts"), ("POST", f"{PATH}/maker"),
+     ("POST", f"{PATH}/makers"), ("PATCH", "/gadget?name=phone")],
+)  # fmt: skip
+def test_body_that_is_no_object_is_400(api, verb, path, body):
+    assert "object" in refused(api.request(verb, path, body=body, headers=ARRAY))["detail"]
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS)
+def test_body_that_is_neither_an_object_nor_an_array_is_400(api, body):
+    assert "object" in refused(api.post("/gadget", body=body, headers=ARRAY))["detail"]
+
+
+@pytest.mark.parametrize("item", [*NO_OBJECTS, b"[]", b'[{"name": "x"}]'])
+def test_array_of_what_is_no_object_is_400(api, item):
+    for body in (b"[%s]", b'[{"name": "x"}, %s]', b'[%s, {"name": "x"}]'):
+        assert "object" in refused(api.post("/gadget", body=body % item, headers=ARRAY))["detail"]
+
+
+@pytest.mark.parametrize("verb", ["PUT", "PATCH"])
+def test_array_as_a_form_is_400(api, verb):
+    for path in (PATH, f"{PATH}/part"):
+        refused(api.request(verb, path, body=b'[{"name": "x"}]', headers=FORM))
+    refused(api.post("/gadget", body=b'[{"name": "x"}]', headers=FORM))
 
 
 @pytest.mark.parametrize(
@@ -142,10 +172,16 @@ def test_body_that_is_no_object_is_400(api, body):
         b'\xef\xbb\xbf{"name": "x"}',
         b'{"name": "x"', b'{"name": "\\u12"}', b'\x00{"name": "x"}', b'{name: "x"}', b"undefined",
         b'{"name": "x}',
+        b"[", b'[{"name": "x"}', b'[{"name": "x"},', b'[{"name": "x"},]', b'[,{"name": "x"}]',
+        b'[{"name": "x"} {"name": "y"}]', b'[{"name": "x"}]]', b'[{"name": "x"}] x', b"[,]", b"[]]", b"[}",
+        b'[{"name": "x"}}', b'[{"name": "x",}]', b"[{'name': 'x'}]", b'[{"name": "x"}];', b'\x00[{"name": "x"}]',
+        b'\xef\xbb\xbf[{"name": "x"}]', b'[{"name": "x"}][{"name": "y"}]', b'[{"name": "x"}:{"name": "y"}]',
+        b"[" + b" " * 100, b'[{"name": "x"}\x0b]',
     ],
 )  # fmt: skip
 def test_malformed_json_is_400(api, body):
-    refused(api.post("/gadget", body=body, headers=JSON))
+    refused(api.post("/gadget", body=body, headers=ARRAY))
+    refused(api.patch(PATH, body=body, headers=JSON))
 
 
 @pytest.mark.parametrize(
@@ -156,16 +192,19 @@ def test_malformed_json_is_400(api, body):
 )  # fmt: skip
 def test_invalid_utf8_is_400(api, body):
     refused(api.post("/gadget", body=body, headers=JSON))
+    refused(api.post("/gadget", body=b'[{"name": "x"}, ' + body + b"]", headers=ARRAY))
 
 
 @pytest.mark.parametrize(
     "text",
     ['{"details":' * 10_000, '{"details":' * 10_000 + "1" + "}" * 10_000,
     '{"tags": ' + "[" * 10_000 + "]" * 10_000 + "}",
-     '{"details": {"a": ' + '{"a":' * 100 + "1" + "}" * 102, "[" * 10_000],
+     '{"details": {"a": ' + '{"a":' * 100 + "1" + "}" * 102, "[" * 10_000, "[" * 10_000 + "]" * 10_000],
 )  # fmt: skip
 def test_deep_json_is_400(api, text):
-    refused(api.post("/gadget", body=text, headers=JSON))
+    refused(api.post("/gadget", body=text, headers=ARRAY))
+    refused(api.post("/gadget", body=f'[{{"name": "x"}}, {text}]', headers=ARRAY))
+    refused(api.patch(PATH, body=text, headers=JSON))
 
 
 def test_brackets_in_strings_are_not_deep(free):
@@ -217,6 +256,8 @@ def test_text_that_is_no_finite_number_is_400(api, text, field):
 )  # fmt: skip
 def test_duplicate_key_is_400(api, body):
     assert "twice" in refused(api.post("/gadget", body=body, headers=JSON))["detail"]
+    array = f'[{{"name": "x"}}, {body}]'
+    assert "twice" in refused(api.post("/gadget", body=array, headers=ARRAY))["detail"]
 
 
 def test_many_keys_with_one_of_them_twice_are_refused_at_once(api):
@@ -445,6 +486,30 @@ def test_body_over_a_mebibyte_is_413(api):
     refused(api.patch(PATH, body=body, headers=JSON), 413)
 
 
+def test_array_over_16_mebibytes_is_413(api):
+    body = json.dumps([{"name": "x" * 1000}] * 17_000)
+    assert len(body) > 2**24
+    refused(api.post("/gadget", body=body, headers=ARRAY), 413)
+
+
+def test_array_of_just_16_mebibytes_is_read(free):
+    filler = '{"tags": ["' + "x" * (2**20 - 64) + '"]}'
+    body = "[" + ",".join([filler] * 15) + ',{"name": "last"}'
+    body += " " * (2**24 - len(body) - 1) + "]"
+    reply = free.post("/gadget", body=body, headers=ARRAY)
+    assert (reply.status, {one["status"] for one in reply.json}, len(reply.json)) == (201, {201}, 16)
+    refused(free.post("/gadget", body=body + " ", headers=ARRAY), 413)
+    assert Gadget.objects.count() == 16
+
+
+@pytest.mark.parametrize("verb", ["PUT", "PATCH"])
+def test_array_over_a_mebibyte_that_no_list_takes_is_refused(api, verb):
+    body = json.dumps([{"name": "x" * 1000}] * 1_100)
+    refused(api.request(verb, PATH, body=body, headers=JSON))
+    refused(api.post(f"{PATH}/parts", body=body, headers=JSON))
+    refused(api.request(verb, PATH, body=" " * 64 + body, headers=JSON), 413)
+
+
 def test_body_of_just_a_mebibyte_is_read(free):
     head, tail = b'{"tags": ["', b'"]}'
     body = head + b"x" * (2**20 - len(head + tail)) + tail
@@ -461,9 +526,28 @@ def test_client_sees_the_413_although_it_has_sent_everything_first(api, size):
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
-def test_client_that_waits_for_100_continue_sees_the_413_instead(api):
-    answer = talk(api, head_of_post("Expect: 100-continue", "Content-Length: 2000000"))
-    assert answer.startswith(b"HTTP/1.1 413 ")
+@pytest.mark.parametrize(
+    ("media_type", "limit"),
+    [("application/json", 2**24), ("application/x-www-form-urlencoded", 2**20),
+     ("application/merge-patch+json", 2**20), ("text/plain", 2**20)],
+)  # fmt: skip
+def test_client_that_waits_for_100_continue_sees_the_413_instead(api, media_type, limit):
+    def head(size):
+        text = head_of_post("Expect: 100-continue", f"Content-Length: {size}")
+        return text.replace(b"application/json", media_type.encode())
+
+    assert talk(api, head(limit + 1)).startswith(b"HTTP/1.1 413 ")
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+        connection.sendall(head(limit))
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+
+
+def test_client_that_was_told_to_continue_sees_the_413_of_an_object(api):
+    """For only what an array begins with tells it from an object, and it may be larger."""
+    head = head_of_post("Expect: 100-continue", "Content-Length: 2000000", "Connection: close")
+    answer = talk(api, head, b'{"name": "' + b"x" * 1_999_988 + b'"}')
+    assert answer.startswith(b"HTTP/1.1 100 ")
+    assert answer.split(b"\r\n\r\n", 1)[1].startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize("length", [10**8 + 1, 10**12, 10**30])
@@ -491,6 +575,11 @@ def test_chunked_body_over_the_limit_is_413(api):
     assert talk(api, *chunked(2**21)).startswith(b"HTTP/1.1 413 ")
 
 
+def test_chunked_array_over_its_limit_is_413(api):
+    head, *chunks = chunked(2**24)
+    assert talk(api, head, b"1\r\n[\r\n", *chunks).startswith(b"HTTP/1.1 413 ")
+
+
 def test_chunked_body_is_read(free):
     body = b'{"name": "x"}'
     head, end = chunked(0)
@@ -502,6 +591,16 @@ def test_setting_limits_the_body(database):
         assert client.post("/gadget", json={"name": "x"}).status == 201
         assert "100" in refused(client.post("/gadget", json={"name": "x" * 100}), 413)["detail"]
         assert Gadget.objects.count() == 1
+
+
+def test_setting_limits_arrays_on_their_own(database):
+    one = {"name": "x" * 60}
+    with serve(ROUTES, hive_body_limit=100, hive_bulk_limit=200) as client:
+        assert client.post("/gadget", json=[one, one], headers=ARRAY).status == 201
+        refusal = refused(client.post("/gadget", json=[one, one, one], headers=ARRAY), 413)
+        assert "200" in refusal["detail"]
+        assert "100" in refused(client.post("/gadget", json={"name": "x" * 100}), 413)["detail"]
+        assert Gadget.objects.count() == 2
 
 
 def test_setting_may_raise_the_limit(database):
@@ -532,7 +631,7 @@ def statuses(answer):
 def test_connection_goes_on_after_an_error(api):
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=5)
     for body, status in ((b"{", 400), (b"", 400), (b'{"x": 1}', 400), (b"[" * 10_000, 400)):
-        connection.request("POST", "/gadget", body=body, headers=JSON)
+        connection.request("POST", "/gadget", body=body, headers=ARRAY)
         response = connection.getresponse()
         assert (response.status, response.read() != b"") == (status, True)
     connection.request("GET", "/gadget/x")
@@ -546,10 +645,11 @@ def test_pipelined_requests_are_answered_in_order(api):
     json_type = "Content-Type: application/json\r\n"
     sent = [
         request("GET", "/gadget"), request("POST", "/gadget", b"{", json_type), request("GET", "/gadget/x"),
-        request("DELETE", "/gadget"), request("POST", "/gadget", b'{"y": 1}', json_type),
+        request("PUT", "/gadget"), request("POST", "/gadget", b'{"y": 1}', json_type),
+        request("DELETE", "/gadget", headers="Prefer: transaction=no\r\n"),
         request("GET", "/gadget", headers=CLOSE),
     ]  # fmt: skip
-    assert statuses(talk(api, b"".join(sent))) == [200, 400, 404, 405, 400, 200]
+    assert statuses(talk(api, b"".join(sent))) == [200, 400, 404, 405, 400, 400, 200]
 
 
 def test_get_with_a_body_is_a_get(api):

@@ -101,15 +101,34 @@ def test_large_begins_where_it_is_said_to(quick, monkeypatch, more):
 
 
 @pytest.mark.parametrize("coding", DECODED)
-def test_the_tag_of_a_coded_answer_is_weak_and_known_again(large, coding):
+@pytest.mark.parametrize("path", ["/coding_note", "/coding_note/{pk}"])
+def test_the_tag_of_a_coded_answer_names_its_coding_and_is_known_again(large, coding, path):
+    path = path.format(pk=CodingNote(name="x" * codings.LARGE).save().pk)
     headers = {"Accept-Encoding": coding}
-    plain, coded = large.get("/coding_note"), large.get("/coding_note", headers=headers)
-    assert coded.headers["Etag"] == f"W/{plain.headers['Etag']}"
-    for tag in (plain.headers["Etag"], coded.headers["Etag"]):
-        for how in ({}, headers):
-            reply = large.get("/coding_note", headers=how | {"If-None-Match": tag})
-            assert (reply.status, reply.body) == (304, b"")
+    plain, coded = large.get(path), large.get(path, headers=headers)
+    own, other = plain.headers["Etag"], coded.headers["Etag"]
+    assert other == f'{own[:-1]}-{coding}"'
+    for tag, how in ((own, {}), (other, headers)):
+        for known in (tag, f"W/{tag}", f'"x", {tag}', f"{own}, {other}"):
+            reply = large.get(path, headers=how | {"If-None-Match": known})
+            assert (reply.status, reply.body, reply.headers["Etag"]) == (304, b"", tag), known
             assert "Content-Encoding" not in reply.headers
+
+
+@pytest.mark.parametrize("coding", DECODED)
+def test_who_has_an_answer_in_one_coding_has_it_in_no_other(large, coding):
+    tags = {
+        how: large.get("/coding_note", headers={"Accept-Encoding": how}).headers["Etag"]
+        for how in ("identity", *DECODED)
+    }
+    assert len(set(tags.values())) == 3
+    assert not any(tag.startswith("W/") for tag in tags.values())
+    plain = large.get("/coding_note").body
+    for other in tags.keys() - {coding}:
+        how = {"Accept-Encoding": coding, "If-None-Match": tags[other]}
+        reply = large.get("/coding_note", headers=how)
+        assert (reply.status, reply.headers["Etag"]) == (200, tags[coding])
+        assert DECODED[coding](reply.body) == plain
 
 
 def test_one_document_is_coded_too(quick):
@@ -226,9 +245,23 @@ def test_a_304_has_the_tag_that_the_answer_has(mongomock_database):
     CodingNote(name="x" * codings.LARGE).save()
     with serve(ROUTES) as api:
         tag = api.get("/coding_note", headers={"Accept-Encoding": "gzip"}).headers["Etag"]
-        assert tag.startswith("W/")
+        assert tag.endswith('-gzip"')
         how = {"Accept-Encoding": "gzip", "If-None-Match": tag}
         reply = api.get("/coding_note", headers=how)
         assert (reply.status, reply.headers["Etag"]) == (304, tag)
-        plain = api.get("/coding_note", headers={"If-None-Match": tag})
-        assert (plain.status, plain.headers["Etag"]) == (304, tag.removeprefix("W/"))
+        own = tag.removesuffix('-gzip"') + '"'
+        plain = api.get("/coding_note", headers={"If-None-Match": own})
+        assert (plain.status, plain.headers["Etag"]) == (304, own)
+
+
+@pytest.mark.parametrize("coding", DECODED)
+@pytest.mark.parametrize("verb", ["PUT", "PATCH", "DELETE"])
+def test_the_tag_of_a_coded_answer_tells_the_state_for_a_write(quick, verb, coding):
+    path = f"/coding_note/{CodingNote(name='x' * codings.LARGE).save().pk}"
+    tag = quick.get(path, headers={"Accept-Encoding": coding}).headers["Etag"]
+    body = None if verb == "DELETE" else {"name": "y"}
+    refused = quick.request(verb, path, json=body, headers={"If-None-Match": tag})
+    assert (refused.status, quick.get(path).json["name"][0]) == (412, "x")
+    done = quick.request(verb, path, json=body, headers={"If-Match": tag})
+    assert done.status == (204 if verb == "DELETE" else 200)
+    assert quick.request(verb, path, json=body, headers={"If-Match": tag}).status in (404, 412)

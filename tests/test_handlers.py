@@ -14,6 +14,7 @@ from hive.testing import serve
 
 PROBLEM = "application/problem+json"
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+ON_ITS_OWN = {"Prefer": "transaction=no"}
 
 
 class Home(me.EmbeddedDocument):
@@ -273,8 +274,8 @@ def test_head_of_an_unknown_id_is_404_without_a_body(api):
 def test_options_of_the_list_names_its_methods(quick):
     reply = quick.request("OPTIONS", "/writer")
     assert (reply.status, reply.body) == (204, b"")
-    assert reply.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
-    assert "Accept-Patch" not in reply.headers
+    assert reply.headers["Allow"] == "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+    assert "application/merge-patch+json" in reply.headers["Accept-Patch"]
 
 
 def test_options_of_a_document_names_its_methods_and_patch_formats(quick):
@@ -285,13 +286,30 @@ def test_options_of_a_document_names_its_methods_and_patch_formats(quick):
     assert "application/merge-patch+json" in reply.headers["Accept-Patch"]
 
 
-@pytest.mark.parametrize("verb", ["PUT", "PATCH", "DELETE"])
-def test_list_refuses_what_is_for_one_document_with_405(quick, verb):
+@pytest.mark.parametrize("path", ["/writer", "/writer/"])
+def test_list_refuses_what_is_for_one_document_with_405(quick, path):
     Writer(name="Ada").save()
-    reply = quick.request(verb, "/writer", json={"name": "x"})
+    reply = quick.put(path, json={"name": "x"}, headers=ON_ITS_OWN)
     refused(reply, 405)
-    assert reply.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
-    assert Writer.objects.count() == 1
+    assert reply.headers["Allow"] == "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+    assert Writer.objects.get().name == "Ada"
+
+
+@pytest.mark.parametrize("verb", ["PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/writer", "/writer/", "/writer?"])
+def test_list_is_changed_by_a_filter_only(api, verb, path):
+    Writer(name="Ada").save()
+    reply = api.request(verb, path, json={"name": "x"}, headers=ON_ITS_OWN)
+    refused(reply, 400)
+    assert "filter is required" in reply.json["detail"]
+    assert Writer.objects.get().name == "Ada"
+
+
+@pytest.mark.parametrize("verb", ["PATCH", "DELETE"])
+def test_list_is_changed_at_once_only_where_there_are_transactions(quick, verb):
+    Writer(name="Ada").save()
+    refused(quick.request(verb, "/writer?name=Ada", json={"name": "x"}), 501)
+    assert Writer.objects.get().name == "Ada"
 
 
 def test_post_to_a_document_is_405(quick):
@@ -306,7 +324,7 @@ def test_unknown_verb_is_405_with_allow(quick, verb):
     status, headers, body = raw(quick, f"{verb} /writer HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert status == 405
     assert headers["Content-Type"] == PROBLEM
-    assert {"GET", "HEAD", "POST", "OPTIONS"} <= set(headers["Allow"].split(", "))
+    assert {"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"} <= set(headers["Allow"].split(", "))
     assert b"html" not in body
 
 

@@ -22,8 +22,19 @@ MODULES = {
     for path in sorted(HIVE.rglob("*.py"))
 }
 ORDER = [
-    *("__init__", "testing", "plugins", "server", "authhive", "flows", "signin", "routing"),
-    *("handlers", "reading", "together", "exchange", "bodies", "serving", "codings", "paths"),
+    *("__init__", "testing", "plugins", "server", "authhive", "flows", "signin", "routing", "saving"),
+    *(
+        "handlers",
+        "many",
+        "writing",
+        "reading",
+        "together",
+        "exchange",
+        "bodies",
+        "serving",
+        "codings",
+        "paths",
+    ),
     *(
         "places.reference",
         "places.embedded",
@@ -47,7 +58,9 @@ ORDER = [
     ),
     *("filters", "operators", "operands", "matching", "names"),
     *("payload", "serializers", "encoding", "schema"),
-    *("storage", "insertions", "rows", "refusals", "changes"),
+    *("idempotency", "answers", "writes", "emissions"),
+    *("storage", "referrers", "insertions", "outcomes", "transactions"),
+    *("rows", "refusals", "changes", "preconditions"),
     *(
         "authentication",
         "bearers",
@@ -62,7 +75,7 @@ ORDER = [
     "fields",
     *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
     *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
-    *("values", "pool", "threads", "origins", "errors", "routers"),
+    *("patches", "values", "pool", "threads", "origins", "errors", "routers"),
     *(
         "signals",
         "dispatcher",
@@ -76,7 +89,18 @@ ORDER = [
     ),
 ]
 """The modules of hive in the order in which they are read: each imports only from those after it."""
-LISTENED_TO = {"handlers", "reading", "together", "exchange", "serving", "routing", "signin", "providers"}
+LISTENED_TO = {
+    "handlers",
+    "writes",
+    "emissions",
+    "reading",
+    "together",
+    "exchange",
+    "serving",
+    "routing",
+    "signin",
+    "providers",
+}
 
 
 def imported(tree):
@@ -130,6 +154,9 @@ def test_there_is_no_room_for_what_belongs_nowhere():
 def test_only_storage_and_its_like_know_the_driver():
     allowed = {
         "storage",
+        "transactions",
+        "outcomes",
+        "idempotency",
         "insertions",
         "rows",
         "refusals",

@@ -305,10 +305,12 @@ def test_only_those_that_are_refused_have_an_error(works, monkeypatch):
         {"index": 2, "code": 121, "errmsg": "does not fit"},
     ]
     assert refused(works, monkeypatch, writeErrors=told) == ["DuplicateKeyError", "NoneType", "WriteError"]
+    works[1].check()
     works[1].done()
     assert works[1].document.pk == works[1].image["_id"]
-    with pytest.raises(type(works[2].error), match="does not fit"):
-        works[2].done()
+    for work, said in ((works[0], "E11000"), (works[2], "does not fit")):
+        with pytest.raises(type(work.error), match=said):
+            work.check()
 
 
 def test_a_write_concern_that_is_not_met_is_told_to_all(works, monkeypatch):

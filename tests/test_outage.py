@@ -1,4 +1,7 @@
-"""MongoDB goes away and comes back. The contract: 503 within 5 seconds, as a client sees it."""
+"""MongoDB goes away and comes back. The contract, as a client sees it: 503 within 5 seconds, or 6 for a write.
+
+A write that did not succeed says whether it was done, which may take the last of them to find out.
+"""
 
 import os
 import signal as posix

@@ -226,12 +226,13 @@ def put_some(count=3, size=10):
 TAGGED = ["/read_boss", "/read_boss/{pk}", "/read_boss?fields=name", "/cached/read_boss"]
 
 
-@pytest.mark.parametrize("path", TAGGED)
-def test_what_a_client_has_is_not_sent_again(quick, path):
+@pytest.mark.parametrize("pattern", TAGGED)
+def test_what_a_client_has_is_not_sent_again(quick, pattern):
     put_some()
-    path = path.format(pk=ReadBoss.objects.first().pk)
+    path = pattern.format(pk=ReadBoss.objects.first().pk)
     tag = quick.get(path).headers["Etag"]
-    assert re.fullmatch(r'"[0-9a-f]{32}"', tag)
+    assert re.fullmatch(r'"(list|[0-9a-f]{32})-[0-9a-f]{16}"', tag)
+    assert tag.startswith('"list-') is ("{pk}" not in pattern)
     for known in (tag, f"W/{tag}", f'"x", {tag}', f'W/"y",W/{tag}', "*", f'"a,b", {tag}'):
         reply = quick.get(path, headers={"If-None-Match": known})
         assert (reply.status, reply.body) == (304, b""), known
@@ -307,10 +308,42 @@ def test_no_error_is_cached(quick, method, path, status):
 def test_no_write_is_cached(quick):
     created = quick.post("/cached/read_boss", json={"name": "a"})
     assert created.status == 201
-    changed = quick.put(f"/cached/read_boss/{created.json['id']}", json={"name": "b"})
-    for reply in (created, changed, quick.delete(f"/cached/read_boss/{created.json['id']}")):
+    path = f"/cached/read_boss/{created.json['id']}"
+    changed = quick.put(path, json={"name": "b"})
+    patched = quick.patch(path, json={"name": "c"})
+    for reply in (created, changed, patched, quick.delete(path)):
         assert "Cache-Control" not in reply.headers
+
+
+def test_the_answer_to_a_write_has_the_tag_that_a_get_has(quick):
+    created = quick.post("/read_boss", json={"name": "a"})
+    path = f"/read_boss/{created.json['id']}"
+    tags = [created.headers["Etag"]]
+    assert quick.get(path).headers["Etag"] == tags[-1]
+    for verb in ("PUT", "PATCH"):
+        reply = quick.request(verb, path, json={"name": verb}, headers={"If-Match": tags[-1]})
+        assert reply.status == 200
+        tags.append(reply.headers["Etag"])
+        assert quick.get(path, headers={"If-None-Match": tags[-1]}).status == 304
+    assert len(set(tags)) == 3
+    assert "Etag" not in quick.delete(path).headers
+
+
+@pytest.mark.parametrize("verb", ["PUT", "PATCH", "DELETE"])
+def test_a_write_that_is_for_no_such_state_is_412(quick, verb):
+    boss = ReadBoss(name="a").save()
+    path, body = f"/read_boss/{boss.pk}", None if verb == "DELETE" else {"name": "b"}
+    tag = quick.get(path).headers["Etag"]
+    for condition in (
+        {"If-None-Match": tag}, {"If-None-Match": "*"}, {"If-None-Match": f'"x", W/{tag}'},
+        {"If-Match": '"x"'}, {"If-Match": f"W/{tag}"}, {"If-Match": tag, "If-None-Match": tag},
+    ):  # fmt: skip
+        reply = quick.request(verb, path, json=body, headers=condition)
+        assert (reply.status, reply.headers["Content-Type"]) == (412, PROBLEM), condition
         assert "Etag" not in reply.headers
+        assert ReadBoss.objects.get().name == "a"
+    good = {"If-Match": f'"x", {tag}', "If-None-Match": '"y"'}
+    assert quick.request(verb, path, json=body, headers=good).status == (204 if verb == "DELETE" else 200)
 
 
 def test_a_bug_while_an_answer_is_made_is_not_cached(mongomock_database, caplog):

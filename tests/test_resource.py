@@ -304,7 +304,8 @@ def test_write_only_holders_are_not_walked(agent):
 @pytest.mark.parametrize("methods", [["GET"], ["POST"], ["GET", "PUT"], ["DELETE"], ["PATCH", "GET"], []])
 def test_only_the_given_methods_are_served(agent, methods):
     with serving(methods=methods, hidden=["password"]) as api:
-        paths = {"": "GET POST", f"/{agent.id}": "GET PUT PATCH DELETE", f"/{agent.id}/notes": "GET POST",
+        paths = {"": "GET POST PATCH DELETE", f"/{agent.id}": "GET PUT PATCH DELETE",
+                 f"/{agent.id}/notes": "GET POST",
                  f"/{agent.id}/desk": "GET POST PUT PATCH DELETE",
                  f"/{agent.id}/aides": "GET POST"}  # fmt: skip
         for path, verbs in paths.items():

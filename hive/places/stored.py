@@ -130,8 +130,8 @@ class Row(Holder):
     @lazy
     def stored(self) -> Stored:
         """The document. A scope may leave out fields of it, which are then of no account."""
-        is_whole = self.resource.scope is None or "projection" not in self._rows.how
-        return Stored(self.hydrate(self.raw), self.raw, self._load, is_whole)
+        is_comparable = self.resource.scope is None or "projection" not in self._rows.how
+        return Stored(self.hydrate(self.raw), self.raw, self._load, is_comparable)
 
     @property
     def latest(self) -> Raw:
