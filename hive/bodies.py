@@ -1,5 +1,6 @@
 """The body of a request, as it arrives: no more of it than is allowed."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +16,7 @@ BODY_LIMIT = 2**20
 """Bytes of a body at most, unless the application's setting `hive_body_limit` says otherwise."""
 BULK_LIMIT = 2**24
 """The same of an array of documents, by `hive_bulk_limit`."""
+ARRAY = re.compile(rb"[ \t\n\r]*\[")
 MOST_DROPPED = 2**26
 """Bytes of a body over the limit that are read, so that the client sees the answer."""
 
@@ -98,7 +100,7 @@ class BodyHandler(ProblemHandler):
     @property
     def is_array(self) -> bool:
         """Whether the body is a JSON array, rather than an object or a form."""
-        return self._is(payload.JSON) and self._body[:64].lstrip()[:1] == b"["
+        return self._is(payload.JSON) and bool(ARRAY.match(self._body))
 
     @property
     def body_limit(self) -> int:

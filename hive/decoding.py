@@ -8,7 +8,8 @@ from hive import protection
 from hive.resource import Keys, Resource
 from hive.rows import Rows, hydrate, rows_of
 
-Origins = Mapping[int, tuple[Any, Any]]
+Origins = Mapping[int, tuple[Any, Any, Any]]
+"""By the `id` of an object: what it was read from, what it was then, and it, lest another gets its `id`."""
 MOST_SOUGHT = 50
 """Names by lookup field in the filters of one request: each is a query."""
 
@@ -51,8 +52,9 @@ class Decoding:
         """What an object was when it was read, or None."""
         return self._origin(item)[1]
 
-    def _origin(self, item: Any) -> tuple[Any, Any]:
-        return (None, None) if self.origins is None else self.origins.get(id(item), (None, None))
+    def _origin(self, item: Any) -> tuple[Any, Any, Any]:
+        nothing = (None, None, None)
+        return nothing if self.origins is None else self.origins.get(id(item), nothing)
 
     def find(self, model: Any, name: Any) -> Any:
         """The primary key of the document of `model` that a body names. `ValueError` if there is none."""

@@ -8,7 +8,7 @@ before anything else can go wrong.
 from functools import partial
 from typing import Any
 
-from hive import payload, protection, query, signals, storage
+from hive import deletions, payload, protection, query, signals
 from hive.answers import Answer, answer
 from hive.emissions import Story, emit
 from hive.errors import Forbidden, Invalid
@@ -18,7 +18,7 @@ from hive.places.embedded import Embedded
 from hive.places.place import Holder, Item
 from hive.places.reference import Reference
 from hive.places.stored import Collection, Row
-from hive.preconditions import Precondition, state_of
+from hive.preconditions import Precondition
 from hive.writes import Amending, Creating, Deleting, Embedding, Linking, Removing, Updating, Write
 
 
@@ -55,7 +55,7 @@ class ModelHandler(Many):
         target: Holder = place.target
         shape = self.shape(target)
         yield from emit(signals.pre_get_instance, place.sender, arguments=place.arguments)
-        self.show(lambda: self.shown([target.item], shape)[0], state=lambda: target.state_of(target.raw))
+        self.show(lambda: self.shown([target.item], shape)[0], state=lambda: target.state)
         model = target.class_of(target.raw)
         if signals.post_get_instance.has_receivers_for(model):
             yield from emit(signals.post_get_instance, model, instance=target.hydrate(target.raw))
@@ -126,7 +126,8 @@ class ModelHandler(Many):
 
         def made() -> Answer:
             raw, name = place.kind.to_mongo(write.instance), place.name_of(write.instance, write.change.part)
-            return self.created(place.codec.encode(raw), name, state_of(raw), in_list=place.many)
+            state = place.item_named(name).state
+            return self.created(place.codec.encode(raw), name, state, in_list=place.many)
 
         yield from self.perform(place.resource, write, made)
 
@@ -170,7 +171,7 @@ class ModelHandler(Many):
             document = target.hydrate(raw) if document is None else document
             if not self.may_read(target.resource, document):
                 return answer(200, None)
-        return answer(200, target.encode(raw), target.state_of(raw))
+        return answer(200, target.encode(raw), target.state)
 
     @story
     def delete(self) -> Story:
@@ -180,18 +181,24 @@ class ModelHandler(Many):
         query.nothing(self.request)
         place: Any = self.place()
         precondition = self.precondition(place.read_at)
+        write: Write
         if isinstance(place, Reference):
-            write: Write = self._unlinking(place, precondition)
+            write = self._unlinking(place, precondition)
         elif isinstance(place, Embedded):
             write = self._removing(place, precondition)
         elif self._nobody_looks_at(place) and not precondition.is_there:
-            storage.delete_by_key(place.model, place.key)
+            deletions.delete_by_key(place.model, place.key)
             self.set_status(204)
             return
         else:
-            precondition.check(place.state)
-            write = Deleting(place.arguments, place.stored, lambda raw: precondition.check(state_of(raw)))
+            write = self._deleting(place, precondition)
         yield from self.perform(place.resource, write, lambda: Answer(204, {}))
+
+    def _deleting(self, place: Row, precondition: Precondition) -> Write:
+        precondition.check(place.state)
+        matters = precondition.is_there or place.looked or place.resource.scope is not None
+        check = (lambda raw: precondition.check(self.seal(raw))) if matters else None
+        return Deleting(place.arguments, place.stored, check)
 
     def _nobody_looks_at(self, place: Any) -> bool:
         """Whether a document can be deleted without a look at it: nobody hears of it, or has a say in it."""
@@ -201,7 +208,7 @@ class ModelHandler(Many):
             and place.key is not None
             and not (place.looked or place.resource.transaction or place.resource.needs_match)
             and not any(signal.has_receivers_for(place.model) for signal in heard)
-            and storage.is_deleted_by_key(place.model)
+            and deletions.is_deleted_by_key(place.model)
         )
 
     def _removing(self, place: Embedded, precondition: Precondition) -> Write:
@@ -220,9 +227,13 @@ class ModelHandler(Many):
         place.check_holds()
         if precondition.is_there:
             precondition.check(place.target.state)
-        return Updating(
-            place.arguments, place.stored, place.holder.locate, place.take_from, telling=place.telling
-        )
+
+        def edit(owner: Any) -> None:
+            if precondition.is_there:
+                precondition.check(place.target_in(owner).state)
+            place.take_from(owner)
+
+        return Updating(place.arguments, place.stored, place.holder.locate, edit, telling=place.telling)
 
     @story
     def options(self) -> Story:

@@ -76,6 +76,7 @@ class Claim:
         self.fingerprint = sha256(self.what).hexdigest()
         self.owner = token_hex(8)
         self.is_held = False
+        self.beats = 0
         self.session = transactions.session_of(self.model) if self.is_atomic else None
 
     def take(self, patience: float) -> Generator[Pause, None, Answer | None]:
@@ -98,7 +99,7 @@ class Claim:
             if "answer" in found:
                 kept = found["answer"]
                 return Answer(kept["status"], dict(kept["headers"]), bytes(kept["body"]))
-            now, beat = time.monotonic(), (found["owner"], found["beat"])
+            now, beat = time.monotonic(), (found["owner"], self._beat_of(found["owner"]))
             if beat != seen:
                 since, seen = now, beat
             elif now - since > LEASE and self._take_over(found):
@@ -127,7 +128,6 @@ class Claim:
         last = {
             "_id": self.name,
             "owner": found["owner"],
-            "beat": found["beat"],
             "answer": {"$exists": False},
         }
         transactions.end_transaction(self.model, found["session"])
@@ -136,17 +136,26 @@ class Claim:
     @property
     def _mine(self) -> dict[str, Any]:
         session = None if self.session is None else bytes(self.session.session_id["id"])
-        return {"owner": self.owner, "beat": 0, "session": session}
+        return {"owner": self.owner, "session": session}
 
     def beat(self) -> None:
-        """Say that this process is still at it."""
+        """Say that this process is still at it: apart from the claim, which a transaction may be about."""
         if self.is_held:
-            self.kept.update_one({"_id": self.name, "owner": self.owner}, {"$inc": {"beat": 1}})
+            self.beats += 1
+            expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
+            told = {"$set": {"beat": self.beats, "expires": expires}}
+            self.kept.update_one({"_id": f"{self.name} {self.owner}"}, told, upsert=True)
+
+    def _beat_of(self, owner: str) -> int:
+        found = self.kept.find_one({"_id": f"{self.name} {owner}"})
+        return 0 if found is None else int(found["beat"])
 
     def keep(self, answer: Answer) -> None:
         """Keep the answer. Raises `Conflict` where another request has taken over."""
         if len(answer.body) > LARGEST:
-            raise ContentTooLarge("The answer is too large to be kept for an Idempotency-Key.")
+            if self.is_atomic:
+                raise ContentTooLarge("The answer is too large to be kept for an Idempotency-Key.")
+            answer = answer._replace(body=b"")  # for what it tells of is stored already
         kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         mine = {"_id": self.name, "owner": self.owner, "answer": {"$exists": False}}
         if not self.kept.update_one(mine, {"$set": {"answer": kept}}).matched_count:
@@ -162,8 +171,11 @@ class Claim:
     def end(self) -> None:
         """Say no more that this process is at it."""
         self.is_held = False
-        if self.session is not None:
-            self.session.end_session()
+        with suppress(PyMongoError):
+            if self.beats:
+                self.kept.delete_one({"_id": f"{self.name} {self.owner}"})
+            if self.session is not None:
+                self.session.end_session()
 
     def release(self) -> None:
         """Let the next request with this key begin anew, for this one has done nothing."""

@@ -33,6 +33,7 @@ class Insertion(Joint):
         self.document = document
         self.collection = document._get_collection()
         self.values = document.to_mongo()
+        self.is_named_here = "_id" not in self.values
         self.values.setdefault("_id", ObjectId())
         codec = codec_of(self.collection.codec_options)
         data = bson.encode(self.values, codec_options=codec)
@@ -73,7 +74,7 @@ def insert(works: list[Insertion]) -> None:
         works[0].collection.insert_many([work.values for work in works], ordered=False)
     except BulkWriteError as error:
         refused = {told["index"]: told for told in error.details["writeErrors"]}
-        concern = error.details["writeConcernErrors"]  # which is about the whole command
+        concern = error.details.get("writeConcernErrors", ())  # which is about the whole command
         for index, work in enumerate(works):
             told = refused.get(index) or next(iter(concern), None)
             work.error = None if told is None else error_of(told, refused=index in refused)

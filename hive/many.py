@@ -3,71 +3,28 @@
 All of them or none, in a transaction; or, where the client prefers that, each on its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from typing import Any
 
-from tornado.web import HTTPError
-
-from hive import errors, filters, indexes, payload, pool, protection, query, transactions
+from hive import payload, pool, protection, query, transactions
 from hive.answers import Answer, answer
 from hive.emissions import Story
-from hive.errors import BadRequest, NotFound, PreconditionRequired, Problem, WithoutTransactions
+from hive.errors import BadRequest, NotFound, PreconditionRequired, WithoutTransactions
+from hive.places import pages
 from hive.places.place import Place
 from hive.places.stored import Collection, Row
+from hive.query import Listing, Window
 from hive.resource import Resource
-from hive.rows import BY_KEY, Rows
+from hive.rows import BY_KEY
+from hive.several import One, check, pieces, refusing, result_of, store, store_apart
 from hive.writes import Creating, Deleting, Updating, Write
 from hive.writing import Writer
 
 MOST_CREATED = 10_000
 MOST_CHANGED = 1_000
-AT_ONCE = 500
-"""New documents that are inserted by one command."""
 TIMES = 10
 """How much more time than others such a request has."""
-FAILED_DEPENDENCY = {"status": 424, "title": "Failed Dependency"}
-"""The result of a document that could be written, if the others could (RFC 4918, 11.4)."""
-
-
-@dataclass
-class One:
-    """One of the documents: its write, or why there is none; its name, as far as it has one."""
-
-    write: Any = None
-    name: str | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    error: Exception | None = None
-
-    @property
-    def problem(self) -> HTTPError | None:
-        """What the client did wrong with it."""
-        is_problem = isinstance(self.error, HTTPError) and self.error.status_code < 500
-        return self.error if is_problem else None  # type: ignore[return-value]
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the filter does not find it any more."""
-        return isinstance(self.error, NotFound)
-
-
-class Refused(Problem):
-    """None of the documents was written; `results` has the reasons."""
-
-    def __init__(self, several: list[One]) -> None:
-        problems = {index: one.problem for index, one in enumerate(several) if one.problem is not None}
-        first = next(iter(problems.values()))
-        self.status = first.status_code
-        self.extra_headers = getattr(first, "extra_headers", {})
-        told = [
-            error | {"field": f"{index}.{error['field']}".removesuffix(".")}
-            for index, problem in problems.items()
-            for error in getattr(problem, "errors", ())
-        ]
-        detail = f"Nothing was changed, for {len(problems)} of {len(several)} documents cannot be."
-        super().__init__(detail, told, results=[result_of(one, FAILED_DEPENDENCY) for one in several])
 
 
 class Many(Writer):
@@ -129,7 +86,7 @@ class Many(Writer):
                 row.check(action)
                 one.write = write(row)
                 one.values = self.values
-            if not one.is_gone:
+            if not isinstance(one.error, NotFound):  # which conceals it
                 several.append(one)
         yield from self._write(resource, several, status)
 
@@ -143,27 +100,27 @@ class Many(Writer):
 
     def _found(self, place: Collection) -> list[Row]:
         """The documents that the filter finds, of those that the client may read."""
-        rows = self._filtered(place)
-        raws = rows.page(BY_KEY, limit=MOST_CHANGED + 1)
-        if len(raws) > MOST_CHANGED:
+        listing = self._filter(place)
+        pages.check_index(place.rows, listing, required=place.resource.require_index)
+        readable = place.world.readable(place.resource)
+        items = pages.found(place.rows, listing, tuple(BY_KEY), place.item, readable)
+        if len(items) > MOST_CHANGED:
             raise BadRequest(f"The filter finds more than {MOST_CHANGED} documents: filter by more.")
-        readable = self.readable([place.item(raw) for raw in raws])
-        return [place.row_found(item.raw, rows.query) for item in readable]
+        found = pages.matching(place.rows, listing).query
+        return [place.row_found(item.raw, found) for item in items]
 
-    def _filtered(self, place: Collection) -> Rows:
+    def _filter(self, place: Collection) -> Listing:
         vocabulary = self._vocabulary(place)
         conditions = () if vocabulary is None else query.conditions(self.request, vocabulary)
         if not conditions:
             raise BadRequest("A filter is required: which documents are meant?")
-        rows = place.rows
-        indexes.check(rows, conditions, None, required=place.resource.require_index)
-        return rows.where(filters.compiled(conditions, ordered=True))
+        return Listing(conditions, order=tuple(BY_KEY), window=Window(size=MOST_CHANGED))
 
     def _write(self, resource: Resource, several: list[One], status: int) -> Story:
         made = partial(self._results, several, status)
         if self.prefers_no_transaction:
             for some in pieces(several):
-                yield from self._each_on_its_own(some)
+                yield from self._each_on_its_own(resource, some)
             told = made()
             if self.claim is not None:
                 self.claim.keep(told)
@@ -171,14 +128,17 @@ class Many(Writer):
             told = yield from self._all_or_none(resource, several, made)
         self.reply(told)
 
-    def _each_on_its_own(self, several: list[One]) -> Story:
+    def _each_on_its_own(self, resource: Resource, several: list[One]) -> Story:
         for one in several:
             if one.error is None:
                 self.values = one.values
                 with refusing(one):
                     yield from one.write.before()
         self.is_stored = True
-        store(several)
+        if resource.transaction:
+            store_apart(several, resource.model)
+        else:
+            store(several)
         for one in several:
             if one.error is None:
                 self.values = one.values
@@ -194,7 +154,7 @@ class Many(Writer):
 
         def write() -> Answer:
             for one in several:
-                one.error = None
+                one.begin()
             for some in pieces(several):
                 store(some)
                 check(several if any(one.error for one in some) else ())
@@ -214,63 +174,6 @@ class Many(Writer):
                 one.name = self.resource.keys.name_of(one.write.raw)
         results = [result_of(one, {"status": status}) for one in several if not one.is_gone]
         applied = {"Preference_Applied": "transaction=no"} if self.prefers_no_transaction else {}
-        if any(one.problem for one in several if not one.is_gone):
+        if any(one.error for one in several if not one.is_gone):
             return answer(207, results, **applied)
         return answer(201 if status == 201 and results else 200, results, **applied)
-
-
-class refusing:  # noqa: N801 - a context manager
-    """Keep what the client did wrong with one document, or what MongoDB said of it, for its result."""
-
-    def __init__(self, one: One) -> None:
-        self.one = one
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> bool:
-        if isinstance(error, HTTPError) and error.status_code < 500:
-            self.one.error = error
-            return True
-        return False
-
-
-def check(several: Iterable[One]) -> None:
-    """Raises `Refused` where something is wrong with one of them, or what else kept it from being written."""
-    several = list(several)
-    if any(one.problem for one in several if not one.is_gone):
-        raise Refused(several)
-    for one in several:
-        if one.error is not None and not one.is_gone:
-            raise one.error
-
-
-def store(several: list[One]) -> None:
-    """Store each; those that are inserted, by one command."""
-    stories = [(one, one.write.store()) for one in several if one.error is None]
-    while stories:
-        works = []
-        for one, story in stories:
-            try:
-                works.append((one, story, next(story)))
-            except StopIteration:
-                pass
-            except Exception as error:  # noqa: BLE001 - it is told, or raised, when all have been tried
-                one.error = error
-        if works:
-            works[0][2].do([work for _, _, work in works])
-        stories = [(one, story) for one, story, _ in works]
-
-
-def pieces(several: list[One]) -> Iterator[list[One]]:
-    rest = iter(several)
-    while some := list(islice(rest, AT_ONCE)):
-        yield some
-
-
-def result_of(one: One, otherwise: dict[str, Any]) -> dict[str, Any]:
-    named = {} if one.name is None else {"id": one.name}
-    if one.error is None:
-        return {**otherwise, **named}
-    status = getattr(one.error, "status_code", 500)
-    return {**named, **errors.described(status, one.error)}

@@ -4,7 +4,15 @@ import contextvars
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import (
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
 
 from hive import pool, transactions
 from hive.errors import Unavailable
@@ -32,25 +40,32 @@ def though_done(error: Exception) -> Exception:
 
 
 @contextmanager
-def known(is_done: Callable[[], bool | None]) -> Iterator[None]:
-    """Find out whether a write was done, where the connection ended before MongoDB had told.
+def known(is_done: Callable[[], bool | None], *, may_repeat: bool = False) -> Iterator[None]:
+    """Find out whether a write was done, where MongoDB could not tell any more.
 
     One that was done is no error. Raises `Unavailable` for any other; `is_done` gives None where nobody can
-    know. In a transaction its end decides.
+    know. In a transaction its end decides. Where a write `may_repeat` itself, for the driver sends again what
+    was not answered, a value that is taken may be its own.
     """
     try:
         yield
     except Exception as error:
         cause = cause_of(error)
-        if transactions.is_open() or not (isinstance(cause, PyMongoError) and is_uncertain(cause)):
+        is_taken = may_repeat and isinstance(cause, DuplicateKeyError)
+        if transactions.is_open() or not (is_taken or is_uncertain(cause)):
             raise
-        done = found_out(is_done)
-        if not done:
-            raise unavailable(done) from error
+        done = None if isinstance(cause, WriteConcernError) else found_out(is_done)
+        if done:
+            return
+        if is_taken:
+            raise
+        raise unavailable(done) from error
 
 
-def is_uncertain(error: PyMongoError) -> bool:
-    """Whether what was asked for may have been done all the same."""
+def is_uncertain(error: BaseException | None) -> bool:
+    """Whether what was asked for may have been done all the same, or may yet be undone."""
+    if isinstance(error, WriteConcernError | ExecutionTimeout):
+        return True
     if isinstance(error, OperationFailure):
         return error.has_error_label(UNKNOWN_COMMIT) or error.code == NO_SUCH_TRANSACTION
     return isinstance(error, ConnectionFailure) and not isinstance(error, ServerSelectionTimeoutError)

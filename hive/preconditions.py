@@ -4,6 +4,7 @@ A tag is strong: ``"STATE-REPRESENTATION"``. The first part tells the stored sta
 sees; the second what it looks like. A write asks for the first only.
 """
 
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from bson.codec_options import CodecOptions
 
 from hive.errors import BadRequest, PreconditionFailed
 
-ANY = "*"
+ANY = "\n"
+"""In the place of a state: any that there is. No tag can have it."""
 TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
 CODEC = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)  # type: ignore[var-annotated]
 
@@ -30,6 +32,11 @@ def sorted_by_name(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: sorted_by_name(value[name]) for name in sorted(value)}
     return [sorted_by_name(item) for item in value] if isinstance(value, list) else value
+
+
+def sealed(state: str, secret: bytes | None) -> str:
+    """The state as clients know it, who must not find out by trying what of the document they do not see."""
+    return state if secret is None else hmac.new(secret, state.encode(), "sha256").hexdigest()[:32]
 
 
 def tag_of(state: str, body: bytes) -> str:
@@ -67,7 +74,7 @@ def states(name: str, text: str | None, *, weak: bool) -> frozenset[str] | None:
     """The states that a header names. A weak tag counts only where it may: it does not tell all changes."""
     if text is None:
         return None
-    if text.strip() == ANY:
+    if text.strip() == "*":
         return frozenset({ANY})
     found, end = set(), 0
     while match := TAG.match(text, end):

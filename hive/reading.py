@@ -1,6 +1,6 @@
 """Answers to GET and HEAD: in the shape that was asked for, cached and compressed, whole or as a stream."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from hive.permissions import is_regardless
 from hive.places.pages import Page
 from hive.places.place import Item, Place
 from hive.plain import dumps
-from hive.preconditions import tag_of
+from hive.preconditions import sealed, state_of, tag_of
 from hive.query import Listing, Vocabulary
 from hive.resource import Resource
 from hive.shapes import Shape
@@ -82,6 +82,10 @@ class Reader(Together):
         if secret is None:
             return None if authentication is None else authentication.keys.secret
         return str(secret).encode()
+
+    def seal(self, raw: Mapping[str, Any]) -> str:
+        """The state of an object in MongoDB, as this application tells it."""
+        return sealed(state_of(raw), self._secret)
 
     @property
     def _cursor_key(self) -> AESSIV:

@@ -59,9 +59,13 @@ class ModelHive:
         - `require_index`: refuse (400) filters and orders for which MongoDB has no index.
         - `stream`: serve the whole list too, ``?per_page=all``, in pieces.
         - `cache_control`: the ``Cache-Control`` of what is read (RFC 9111), such as ``"public, max-age=60"``.
+        - `if_match`: ``"required"`` refuses (428) PUT, PATCH and DELETE without ``If-Match`` (RFC 6585).
+        - `transaction`: each write is in a transaction of MongoDB, with all that it stores.
+        - `deadline`: seconds that a request may spend on MongoDB, 5 unless given; then it is 503.
 
         Raises `TypeError` or `ValueError`, with a sentence that says what to do, for what cannot be served:
-        file fields, unknown names, fields that look like a secret and that no option mentions.
+        file fields, unknown names, fields that look like a secret and that no option mentions, `transaction`
+        where MongoDB has none.
         """
         resource = Resource(
             model_in(model),

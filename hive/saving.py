@@ -1,17 +1,25 @@
 """Documents that the application itself stores or deletes, told to receivers as those of a request are."""
 
+import asyncio
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hive import pool, signals, storage
 from hive.current import context
 from hive.emissions import Emission, Story, emit, send
-from hive.errors import NotFound
+from hive.errors import NotFound, Unavailable
 from hive.resource import Keys
 from hive.rows import Raw, hydrate
 from hive.schema import snake_case
 from hive.storage import Stored
 from hive.writes import Creating, Deleting, Updating, Write
+
+turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
+"""For each handler, so that its `instance` is that of one delivery at a time."""
+receiving: ContextVar[tuple[Any, ...]] = ContextVar("hive.saving.receiving", default=())
+"""The handlers whose receivers this is in: what they save is told at once."""
 
 
 async def save(document: Any, *, handler: Any = None) -> None:
@@ -40,21 +48,33 @@ async def delete(document: Any, *, handler: Any = None) -> None:
 async def run(write: Any, handler: Any) -> None:
     if handler is None and (current := context.get()) is not None:
         handler = current.handler
-    await pool.run(told(write), partial(deliver, handler))
+    try:
+        await pool.run(told(write), partial(deliver, handler))
+    except Unavailable as error:
+        error.members.setdefault("done", False)  # for what may have been done says so itself
+        raise
 
 
 async def deliver(handler: Any, emission: Emission) -> bool:
     """Call the receivers; for them, and no longer, ``handler.instance`` is the document."""
     if handler is None:
         await send(emission, None)
-        return False
+    elif handler in receiving.get():
+        await send_with(handler, emission)
+    else:
+        async with turns.setdefault(handler, asyncio.Lock()):
+            receiving.set((*receiving.get(), handler))
+            await send_with(handler, emission)
+    return False
+
+
+async def send_with(handler: Any, emission: Emission) -> None:
     instance = getattr(handler, "instance", None)
     handler.instance = emission.instance
     try:
         await send(emission, handler)
     finally:
         handler.instance = instance
-    return False
 
 
 def told(make: Any) -> Story:
@@ -73,7 +93,7 @@ def saving(document: Any) -> Write:
 def deleting(document: Any) -> Write:
     raw = stored(document)
     held = Stored(hydrate(type(document), raw), raw, partial(storage.as_stored, document))
-    return Deleting(path_of(document), held, lambda _: None)
+    return Deleting(path_of(document), held, None)
 
 
 def stored(document: Any) -> Raw:

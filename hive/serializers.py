@@ -76,9 +76,9 @@ class Serializer(Encoder):
             return lambda: as_read
         return cache(lambda: {} if current is None else as_json(self.encode(current.to_mongo())))
 
-    def trace(self, shown: dict[str, Any], current: Any) -> dict[int, tuple[Any, Any]]:
+    def trace(self, shown: dict[str, Any], current: Any) -> dict[int, tuple[Any, Any, Any]]:
         """What objects in that which is `shown` of a document are read from: the `origins` of `Decoding`."""
-        found = {id(shown): (current, deepcopy(shown))}
+        found = {id(shown): (current, deepcopy(shown), shown)}
         for name, member in self.members.items():
             found |= member.codec.trace(shown.get(name), current._data.get(name))
         return found

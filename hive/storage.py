@@ -11,26 +11,22 @@ from itertools import chain
 from random import random
 from typing import Any
 
-import mongoengine as me
 import pymongo
 from mongoengine.errors import OperationError, SaveConditionError
-from mongoengine.signals import post_delete, pre_delete
 from pymongo import ReadPreference
 from pymongo.errors import PyMongoError
 
 from hive import transactions
 from hive.changes import Updated, applied, difference, image_of
 from hive.errors import Conflict, NotFound
-from hive.insertions import Insertion, is_heard, is_only_inserted
+from hive.insertions import Insertion, is_only_inserted
 from hive.outcomes import known
 from hive.preconditions import state_of
-from hive.referrers import deny
 from hive.refusals import answering
-from hive.rows import Raw, both, class_query, hydrate, open_collection
+from hive.rows import Raw, hydrate, open_collection
 
 Locate = Callable[[Any], Any]
 Edit = Callable[[Any], None]
-Check = Callable[[Raw], None]
 Link = Callable[[Any, Any], None]
 Creation = Generator[Insertion, None, tuple[Any, Raw]]
 
@@ -58,11 +54,13 @@ class Stored:
         raw = self.load()
         if raw is None:
             raise NotFound
-        if not transactions.is_open() and state_of(raw) == state_of(self.raw):
-            # Nobody has changed it: it has a value that is not even equal to itself there, such as NaN.
-            self.is_comparable = False
         self.raw = raw
         self.renew()
+
+    def compare(self, before: Raw) -> None:
+        """Notice that nobody has changed it: it has a value, such as NaN, that equals nothing there."""
+        if not transactions.is_open() and state_of(self.raw) == state_of(before):
+            self.is_comparable = False
 
     def renew(self) -> None:
         """Take the document as it was loaded, whatever has been done to it."""
@@ -116,15 +114,20 @@ def create(part: Any) -> Creation:
         document = part.build()
         if not is_only_inserted(part.model):
             with known(partial(has_identity, document)):
-                document.save(force_insert=True)
+                document.save(force_insert=True, **cascading(part.model))
             return document, image_of(document, options_of(document))
         document.validate()
         insertion = Insertion(document)
         yield insertion
-        with known(partial(is_inserted, insertion)):
+        with known(partial(is_inserted, insertion), may_repeat=insertion.is_named_here):
             insertion.check()
         insertion.done()
         return document, insertion.image
+
+
+def cascading(model: Any) -> dict[str, Any]:
+    """What to tell mongoengine, for it not to insert what a new document refers to."""
+    return {"cascade_kwargs": {"force_insert": False}} if model._meta.get("cascade") else {}
 
 
 def is_inserted(insertion: Insertion) -> bool:
@@ -155,8 +158,9 @@ def create_in(part: Any, stored: Stored, locate: Locate, link: Link) -> Generato
     document, raw = yield from create(part)
     try:
         return document, raw, update(stored, locate, lambda owner: link(owner, document))
-    except BaseException:
-        if not transactions.is_open():
+    except BaseException as error:
+        is_done = getattr(error, "members", {}).get("done", False)  # as nobody knows, or it was
+        if is_done is False and not transactions.is_open():
             contextvars.Context().run(
                 undo, document
             )  # where the time of the request, maybe up, does not count
@@ -177,8 +181,8 @@ def update(stored: Stored, locate: Locate, edit: Edit) -> Change:
     there: each ``from``, and the state that is told.
     """
     open_collection(type(stored.document))
-    with turn(stored.document):
-        for _ in attempts(stored):
+    with turn(stored.document) as waited:
+        for _ in attempts(stored, is_old=waited):
             document, options = stored.document, options_of(stored.document)
             part = locate(document)
             part_before = stored.raw if part is document else image_of(part, options)
@@ -195,28 +199,32 @@ def update(stored: Stored, locate: Locate, edit: Edit) -> Change:
     raise Conflict("Too many others are changing this document.")
 
 
-def attempts(stored: Stored) -> Iterator[None]:
-    """As many as there is time for. Before each but the first the document is loaded again."""
+def attempts(stored: Stored, *, is_old: bool) -> Iterator[None]:
+    """As many as there is time for. Before each but the first, or if it `is_old`, the document is loaded."""
     end = time.monotonic() + PATIENCE
-    if transactions.is_open():
+    if is_old or transactions.is_open():
         stored.reload()
     yield
     while time.monotonic() < end:
         time.sleep(random() * 0.01)  # noqa: S311 - so that rivals do not meet again
+        before = stored.raw
         stored.reload()
+        stored.compare(before)
         yield
 
 
 @contextmanager
-def turn(document: Any) -> Iterator[None]:
+def turn(document: Any) -> Iterator[bool]:
     """Let the writes to one document in this process go one after another, so that they do not lose races.
 
-    It is a courtesy: what keeps them from overwriting each other is the condition of the write.
+    It gives whether there was another. It is a courtesy: what keeps them from overwriting each other is the
+    condition of the write.
     """
     lock = _turns[hash((document._get_collection_name(), str(document.pk))) % len(_turns)]
-    taken = lock.acquire(timeout=COURTESY)
+    is_free = lock.acquire(blocking=False)
+    taken = is_free or lock.acquire(timeout=COURTESY)
     try:
-        yield
+        yield not is_free
     finally:
         if taken:
             lock.release()
@@ -259,61 +267,3 @@ class Unchanged(Mapping[str, Any]):
         found = as_stored(self.document)
         state = None if found is None else state_of(found)
         return {state_of(self.before): False, state_of(self.after): True}.get(state)  # type: ignore[arg-type]
-
-
-def delete(stored: Stored, check: Check) -> None:
-    """Delete a document under mongoengine's delete rules, if `check` raises nothing of what it is by then.
-
-    Raises `Conflict` where a rule denies it, and `NotFound` where it is gone.
-    """
-    with turn(stored.document):
-        for _ in attempts(stored):
-            check(stored.raw)
-            if is_deleted_by_key(type(stored.document)):
-                if delete_as_it_is(stored):
-                    return
-            else:
-                delete_by_rules(stored, check)
-                return
-    raise Conflict("Too many others are changing this document.")
-
-
-def delete_as_it_is(stored: Stored) -> bool:
-    """Whether the document was still what it was, and is deleted."""
-    document = stored.document
-    query = {"_id": stored.raw["_id"], **(same_as(stored.raw) if stored.is_comparable else {})}
-    with answering(type(document)), known(lambda: as_stored(document) is None):
-        return bool(document._get_collection().delete_one(query).deleted_count)
-    return True
-
-
-def delete_by_rules(stored: Stored, check: Check) -> None:
-    """Delete a document with all that mongoengine and the application do then.
-
-    In no transaction others may change it after it was looked at, which is done as late as can be.
-    """
-    if not transactions.is_open():
-        stored.reload()
-        check(stored.raw)
-    document = stored.document
-    with answering(type(document)), known(lambda: as_stored(document) is None or None):
-        try:
-            document.delete()
-        except OperationError as error:
-            if error.__context__ is None:  # not an error of the server, but mongoengine's word on a DENY rule
-                raise deny(document) from error
-            raise
-
-
-def is_deleted_by_key(model: Any) -> bool:
-    """Whether deleting a document of the model is nothing but that: no code and no rule has a say in it."""
-    own = model.delete is not me.Document.delete or model._meta.get("delete_rules")
-    heard = any(is_heard(signal, model) for signal in (pre_delete, post_delete))
-    return not (own or heard or model._meta.get("shard_key"))
-
-
-def delete_by_key(model: Any, key: Any) -> None:
-    """Delete a document that nobody has to see, in one round trip. Raises `NotFound`."""
-    with answering(model):
-        if not model._get_collection().delete_one(both({"_id": key}, class_query(model))).deleted_count:
-            raise NotFound

@@ -95,8 +95,25 @@ def atomically(model: Any, function: Callable[[], T], session: Any = None) -> T:
 
 
 def transacted(session: Any, function: Callable[[], T]) -> T:
-    with session.bind(end_session=False), opened():
-        return session.with_transaction(lambda _: unwrapped(function))  # type: ignore[no-any-return]
+    closed = {model for model in registry.values() if vars(model).get("_collection") is None}
+
+    def attempt(_: Any) -> T:
+        forget(closed)
+        return unwrapped(function)
+
+    try:
+        with session.bind(end_session=False), opened():
+            return session.with_transaction(attempt)  # type: ignore[no-any-return]
+    except BaseException:
+        forget(closed)
+        raise
+
+
+def forget(models: set[Any]) -> None:
+    """Let mongoengine create what it has created in a transaction that failed: collections and indexes."""
+    for model in models:
+        if vars(model).get("_collection") is not None:
+            model._collection = None
 
 
 @contextmanager

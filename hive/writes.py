@@ -16,16 +16,23 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from hive import signals, storage
+from hive import deletions, signals, storage
+from hive.deletions import Check
 from hive.emissions import Story, emit
-from hive.storage import Change, Check, Edit, Link, Locate, Stored
+from hive.rows import open_collection
+from hive.storage import Change, Edit, Link, Locate, Stored
 
 Telling = Callable[[], AbstractContextManager[None]]
 """Within which errors are told as clients know what is stored."""
 
 
 class Write:
-    """One write; `arguments` is the path that its signals tell."""
+    """One write; `arguments` is the path that its signals tell.
+
+    It `is_delicate` if only a transaction keeps others from coming in between what it asks and what it does.
+    """
+
+    is_delicate = False
 
     def __init__(self, arguments: Sequence[str], *, telling: Telling = nullcontext) -> None:
         self.arguments = list(arguments)
@@ -52,6 +59,7 @@ class Creating(Write):
         self.part = part
 
     def before(self) -> Story:
+        open_collection(self.part.model)
         yield from emit(signals.pre_create_instance, self.part.model, arguments=self.arguments)
 
     def store(self) -> Story:
@@ -80,6 +88,7 @@ class Updating(Write):
         self.stored, self.locate, self.edit = stored, locate, edit
 
     def before(self) -> Story:
+        open_collection(type(self.stored.document))
         yield from self._before(self.stored.document)
 
     def store(self) -> Story:
@@ -136,6 +145,10 @@ class Embedding(Updating):
 
 
 class Linking(Embedding):
+    def before(self) -> Story:
+        open_collection(self.part.model)
+        yield from super().before()
+
     def store(self) -> Story:
         with self.telling():
             self.instance, self.raw, self.change = yield from storage.create_in(
@@ -170,13 +183,14 @@ class Removing(Updating):
 
 
 class Deleting(Write):
-    """`check` raises what keeps a document, as it is when it is deleted, from that."""
+    """`check` raises what keeps a document, as it is when it is deleted, from that; None if nothing does."""
 
     def __init__(
-        self, arguments: Sequence[str], stored: Stored, check: Check, *, telling: Telling = nullcontext
+        self, arguments: Sequence[str], stored: Stored, check: Check | None, *, telling: Telling = nullcontext
     ) -> None:
         super().__init__(arguments, telling=telling)
         self.stored, self.check = stored, check
+        self.is_delicate = check is not None and not deletions.is_deleted_by_key(type(stored.document))
 
     def before(self) -> Story:
         instance = self.stored.document
@@ -184,7 +198,7 @@ class Deleting(Write):
 
     def store(self) -> Story:
         yield from ()
-        storage.delete(self.stored, self.check)
+        deletions.delete(self.stored, self.check)
 
     def after(self) -> Story:
         instance = self.stored.document

@@ -18,7 +18,7 @@ from hive.idempotency import Claim, Pause
 from hive.places.embedded import Embedded
 from hive.places.place import Holder
 from hive.plain import dumps
-from hive.preconditions import Precondition, precondition_of, state_of
+from hive.preconditions import Precondition, precondition_of
 from hive.reading import Reader
 from hive.resource import Resource, path_of
 from hive.storage import Edit
@@ -52,7 +52,8 @@ class Writer(Reader):
 
     def refuse_preconditions(self) -> None:
         """That there is none, where it could not be decided together with the write."""
-        if precondition_of(self.request.headers).wanted is not None:
+        precondition = precondition_of(self.request.headers)
+        if precondition.wanted is not None or (precondition.is_there and self.request.method != "POST"):
             raise BadRequest("If-Match is for PUT, PATCH and DELETE of one document.")
 
     def editing(
@@ -74,7 +75,7 @@ class Writer(Reader):
         Whatever receivers do then, and whether or not the process is still there, the answer is that.
         """
         yield from write.before()
-        if resource.transaction or (self.claim is not None and self.claim.is_atomic):
+        if self._is_atomic(resource, write):
             told: Answer | Exception = self.at_once(resource, partial(self._all_of, write, made))
         else:
             told = yield from self._one_by_one(write, made)
@@ -82,6 +83,12 @@ class Writer(Reader):
         if isinstance(told, Exception):
             raise told
         self.reply(told)
+
+    def _is_atomic(self, resource: Resource, write: Write) -> bool:
+        """Whether the write is done in a transaction."""
+        is_kept = self.claim is not None and self.claim.is_atomic
+        could = write.is_delicate and transactions.has_transactions(resource.model)
+        return resource.transaction or is_kept or could
 
     def at_once(self, resource: Resource, function: Callable[[], Answer]) -> Answer:
         """The answer that the function gives, with all that it stores, in a transaction."""
@@ -134,11 +141,12 @@ class Writer(Reader):
     def created_document(self, resource: Resource, document: Any, raw: Any, *, in_list: bool) -> Answer:
         """201 for a stored document, which is shown if the client may read it."""
         value = resource.serializer.encode(raw) if self.may_read(resource, document) else None
-        return self.created(value, resource.keys.name_of(raw), state_of(raw), in_list=in_list)
+        return self.created(value, resource.keys.name_of(raw), self.seal(raw), in_list=in_list)
 
     async def tell_story(self, story: Story) -> None:
-        key = idempotency.key_of(self.request.headers.get_list(KEY))
-        if key is None or self.request.method not in KEYED:
+        takes_key = self.request.method in KEYED
+        key = idempotency.key_of(self.request.headers.get_list(KEY)) if takes_key else None
+        if key is None:
             await super().tell_story(story)
             return
         beating = asyncio.create_task(self._beat())

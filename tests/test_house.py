@@ -26,6 +26,7 @@ ORDER = [
     *(
         "handlers",
         "many",
+        "several",
         "writing",
         "reading",
         "together",
@@ -59,7 +60,7 @@ ORDER = [
     *("filters", "operators", "operands", "matching", "names"),
     *("payload", "serializers", "encoding", "schema"),
     *("idempotency", "answers", "writes", "emissions"),
-    *("storage", "referrers", "insertions", "outcomes", "transactions"),
+    *("deletions", "storage", "insertions", "outcomes", "transactions"),
     *("rows", "refusals", "changes", "preconditions"),
     *(
         "authentication",

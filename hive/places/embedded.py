@@ -14,7 +14,6 @@ from hive.places.field import Field
 from hive.places.pages import Page
 from hive.places.place import Holder, Item
 from hive.plain import plain
-from hive.preconditions import state_of
 from hive.query import Listing
 from hive.rows import Raw
 from hive.schema import lookup_field
@@ -38,10 +37,12 @@ class Embedded(Field, Holder):
     def raw(self) -> Raw:
         return self.kind.to_mongo(self.current)  # type: ignore[no-any-return]
 
-    latest = raw
-
-    def state_of(self, raw: Raw) -> str:
-        return state_of(self.kind.to_mongo(self.kind.to_python(raw)))
+    @property
+    def latest(self) -> Raw:
+        found = self.holder.latest.get(self.member.field.db_field)
+        if found is None:
+            raise NotFound
+        return found  # type: ignore[no-any-return]
 
     def decode(self, body: dict[str, Any], decoding: Decoding) -> Part:
         if self.model is None and body.get("_cls") == self.current._class_name:
@@ -65,6 +66,10 @@ class Embedded(Field, Holder):
         """The segment that leads on to a value that was put into the field."""
         return None
 
+    def item_named(self, _: None) -> "Embedded":
+        """The place to which that segment leads."""
+        return self
+
 
 class ListedEmbedded(Embedded):
     verbs = ("GET", "PUT", "PATCH", "DELETE")
@@ -76,6 +81,14 @@ class ListedEmbedded(Embedded):
     def find_in(self, owner: Any) -> Any:
         items = self.items_in(owner)
         return next((item for index, item in enumerate(items) if item_name(item, index) == self.key), None)
+
+    @property
+    def latest(self) -> Raw:
+        items = self.holder.latest.get(self.member.field.db_field) or []
+        for index, raw in enumerate(items):
+            if item_name(self.kind.to_python(raw), index) == self.key:
+                return raw  # type: ignore[no-any-return]
+        raise NotFound
 
     def take_from(self, owner: Any) -> None:
         gone = self.find_in(owner)
@@ -115,6 +128,9 @@ class EmbeddedList(Field):
         stored = self.member.field.to_mongo(self.items_in(owner))  # a sorted list has its own order
         index = max(index for index, raw in enumerate(stored) if raw == self.kind.to_mongo(value))
         return item_name(value, index)
+
+    def item_named(self, name: str) -> ListedEmbedded:
+        return ListedEmbedded(self.holder, self.member, name)
 
 
 def item_name(item: Any, index: int) -> str:

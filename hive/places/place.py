@@ -152,12 +152,8 @@ class Holder(Place):
 
     @property
     def state(self) -> str:
-        """What tells that from any other state of it."""
-        return self.state_of(self.latest)
-
-    def state_of(self, raw: Raw) -> str:
-        """What tells the state of an object as MongoDB has it."""
-        raise NotImplementedError
+        """What tells that from any other state of it, to clients."""
+        return self.world.handler.seal(self.latest)  # type: ignore[no-any-return]
 
     @property
     def current(self) -> Any:

@@ -104,13 +104,17 @@ class Reference(Field):
     @lazy
     def target(self) -> Row:
         """The document behind the reference. Raises `NotFound` if there is none, or none for this request."""
-        value = self.find_in(self.holder.current)
-        if value is None:
-            raise NotFound
-        return self.row_of(value)
+        return self.target_in(self.holder.current)
 
     def find_in(self, owner: Any) -> Any:
         return self.value_in(owner)
+
+    def target_in(self, owner: Any) -> Row:
+        """The document behind the reference in an object, by now. Raises `NotFound`."""
+        value = self.find_in(owner)
+        if value is None:
+            raise NotFound
+        return self.row_of(value)
 
     def row(self, model: Any, find: Find) -> Row:
         resource = self.target_resource(model)
@@ -158,6 +162,10 @@ class ListedReference(Reference):
             if query.get("_id") == key and rows_of(model).first(query) is None:
                 return model, key
         raise NotFound
+
+    def target_in(self, owner: Any) -> Row:
+        model, key = self.named
+        return self.row(model, lambda rows: rows.first({"_id": key}))
 
     def take_from(self, owner: Any) -> None:
         items = [item for item in self.items_in(owner) if self.identity(item) != self.named]

@@ -10,7 +10,6 @@ from hive.lazy import lazy
 from hive.places import pages
 from hive.places.pages import Page
 from hive.places.place import Holder, Item, Place, World
-from hive.preconditions import state_of
 from hive.query import Listing
 from hive.resource import Keys, Resource
 from hive.rows import Query, Raw, Rows, hydrate
@@ -135,10 +134,7 @@ class Row(Holder):
 
     @property
     def latest(self) -> Raw:
-        return self.stored.raw
-
-    def state_of(self, raw: Raw) -> str:
-        return state_of(raw)
+        return self.stored.raw if "stored" in vars(self) else self.raw
 
     def _load(self) -> Raw | None:
         """The document as it is by now, if the request may still do what it was allowed to."""
