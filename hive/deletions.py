@@ -1,5 +1,6 @@
 """Deleting: what takes documents out of MongoDB. Whatever calls this runs in the pool of threads."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,13 +8,13 @@ import mongoengine as me
 from mongoengine.errors import OperationError
 from mongoengine.signals import post_delete, pre_delete
 
-from hive import transactions
+from hive import pool, transactions
 from hive.errors import Conflict, NotFound
 from hive.insertions import is_heard
 from hive.outcomes import known
+from hive.races import Stored, as_stored, attempts, condition, turn
 from hive.refusals import answering
 from hive.rows import Raw, both, class_query
-from hive.storage import Stored, as_stored, attempts, same_as, turn
 
 Check = Callable[[Raw], None]
 
@@ -24,7 +25,8 @@ def delete(stored: Stored, check: Check | None) -> None:
     Without a `check` it is deleted whatever it is. Raises `Conflict` where a rule denies it, and `NotFound`
     where it is gone.
     """
-    with turn(stored.document) as waited:
+    seconds = max(pool.end() - time.monotonic(), 0)  # for two of the application's own would both be told
+    with turn(stored.document, seconds) as waited:
         for _ in attempts(stored, is_old=waited):
             if not is_deleted_by_key(type(stored.document)):
                 delete_by_rules(stored, check)
@@ -39,9 +41,9 @@ def delete(stored: Stored, check: Check | None) -> None:
 def delete_as_it_is(stored: Stored, *, whatever: bool) -> bool:
     """Whether the document was there, and, if not `whatever` it was, what it was; and is deleted."""
     document = stored.document
-    condition = {} if whatever or not stored.is_comparable else same_as(stored.raw)
+    same = {} if whatever else condition(stored, stored.raw, set())
     with answering(type(document)), known(lambda: as_stored(document) is None):
-        query = {"_id": stored.raw["_id"], **condition}
+        query = {"_id": stored.raw["_id"], **same}
         return bool(document._get_collection().delete_one(query).deleted_count)
     return True
 
@@ -81,7 +83,7 @@ def delete_by_key(model: Any, key: Any) -> None:
 
 
 def deny(document: Any) -> Conflict:
-    """The answer: how many documents refer to this one, or to what goes with it, of which kind and by what."""
+    """The answer: how many documents, of which kind, refer to this one or to what goes with it."""
     found = list(referrers(type(document), [document], set()))
     if not found:  # those that there were are gone
         return Conflict("Other documents referred to this one. Try again.")

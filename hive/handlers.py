@@ -150,6 +150,7 @@ class ModelHandler(Many):
         precondition = self.precondition(target.resource)
         body = self.body(target.serializer_of(type(current)), *(payload.PATCHES if patch else ()))
         precondition.check(target.state)
+        stored.holds_whole = stored.holds_whole or precondition.is_there
         part, amend = self.editing(target, body, patch=patch, replace=replace)
         self.values = dict(part.values)
 
@@ -161,6 +162,8 @@ class ModelHandler(Many):
         write = kind(place.arguments, stored, target.locate, edit, telling=target.telling)
 
         def made() -> Answer:
+            if isinstance(target, Embedded):
+                target.follow(write.change.part)
             return self._shown(target, write.change.raw, write.change.document)
 
         yield from self.perform(target.resource, write, made)
@@ -214,13 +217,16 @@ class ModelHandler(Many):
     def _removing(self, place: Embedded, precondition: Precondition) -> Write:
         """Take an embedded document out of its field, or its list."""
         precondition.check(place.state)
+        stored, locate = place.stored, place.holder.locate
+        stored.holds_whole = stored.holds_whole or precondition.is_there
 
         def edit(owner: Any) -> None:
             precondition.check(place.state)
+            write.instance = place.found_in(owner)
             place.take_from(owner)
 
-        stored, locate = place.stored, place.holder.locate
-        return Removing(place.arguments, stored, locate, edit, place.current, telling=place.telling)
+        write = Removing(place.arguments, stored, locate, edit, place.current, telling=place.telling)
+        return write
 
     def _unlinking(self, place: Reference, precondition: Precondition) -> Write:
         """Unset a reference, or take it out of its list: only the holder changes."""

@@ -4,8 +4,11 @@ All of them or none, in a transaction; or, where the client prefers that, each o
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from tornado.web import Finish
 
 from hive import payload, pool, protection, query, transactions
 from hive.answers import Answer, answer
@@ -101,7 +104,8 @@ class Many(Writer):
     def _found(self, place: Collection) -> list[Row]:
         """The documents that the filter finds, of those that the client may read."""
         listing = self._filter(place)
-        pages.check_index(place.rows, listing, required=place.resource.require_index)
+        unordered = replace(listing, order=None)
+        pages.check_index(place.rows, unordered, required=place.resource.require_index)
         readable = place.world.readable(place.resource)
         items = pages.found(place.rows, listing, tuple(BY_KEY), place.item, readable)
         if len(items) > MOST_CHANGED:
@@ -132,8 +136,12 @@ class Many(Writer):
         for one in several:
             if one.error is None:
                 self.values = one.values
-                with refusing(one):
+                try:
                     yield from one.write.before()
+                except Finish:
+                    raise  # a receiver has answered
+                except Exception as error:  # noqa: BLE001 - it is told as the result
+                    one.error = error
         self.is_stored = True
         if resource.transaction:
             store_apart(several, resource.model)

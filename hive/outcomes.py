@@ -40,19 +40,23 @@ def though_done(error: Exception) -> Exception:
 
 
 @contextmanager
-def known(is_done: Callable[[], bool | None], *, may_repeat: bool = False) -> Iterator[None]:
+def known(
+    is_done: Callable[[], bool | None], *, may_repeat: bool = False, in_parts: bool = False
+) -> Iterator[None]:
     """Find out whether a write was done, where MongoDB could not tell any more.
 
     One that was done is no error. Raises `Unavailable` for any other; `is_done` gives None where nobody can
     know. In a transaction its end decides. Where a write `may_repeat` itself, for the driver sends again what
-    was not answered, a value that is taken may be its own.
+    was not answered, a value that is taken may be its own. One that is made `in_parts`, by code of the
+    application, may be half done when MongoDB is gone.
     """
     try:
         yield
     except Exception as error:
         cause = cause_of(error)
         is_taken = may_repeat and isinstance(cause, DuplicateKeyError)
-        if transactions.is_open() or not (is_taken or is_uncertain(cause)):
+        is_open_end = is_uncertain(cause) or (in_parts and is_outage(cause))
+        if transactions.is_open() or not (is_taken or is_open_end):
             raise
         done = None if isinstance(cause, WriteConcernError) else found_out(is_done)
         if done:
@@ -62,12 +66,28 @@ def known(is_done: Callable[[], bool | None], *, may_repeat: bool = False) -> It
         raise unavailable(done) from error
 
 
+def is_outage(error: BaseException | None) -> bool:
+    return isinstance(error, PyMongoError) and (error.timeout or isinstance(error, ConnectionFailure))
+
+
+@contextmanager
+def committed(is_done: Callable[[], bool | None]) -> Iterator[None]:
+    """Find out whether a transaction was committed, where MongoDB could not tell any more."""
+    try:
+        yield
+    except PyMongoError as error:
+        lost = isinstance(error, OperationFailure) and error.code == NO_SUCH_TRANSACTION
+        if not (lost or error.has_error_label(UNKNOWN_COMMIT)):
+            raise
+        done = found_out(is_done)
+        if not done:
+            raise unavailable(done) from error
+
+
 def is_uncertain(error: BaseException | None) -> bool:
     """Whether what was asked for may have been done all the same, or may yet be undone."""
     if isinstance(error, WriteConcernError | ExecutionTimeout):
         return True
-    if isinstance(error, OperationFailure):
-        return error.has_error_label(UNKNOWN_COMMIT) or error.code == NO_SUCH_TRANSACTION
     return isinstance(error, ConnectionFailure) and not isinstance(error, ServerSelectionTimeoutError)
 
 

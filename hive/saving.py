@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from hive import pool, signals, storage
+from hive import pool, signals
 from hive.current import context
 from hive.emissions import Emission, Story, emit, send
 from hive.errors import NotFound, Unavailable
+from hive.races import Stored, as_stored
 from hive.resource import Keys
 from hive.rows import Raw, hydrate
 from hive.schema import snake_case
-from hive.storage import Stored
 from hive.writes import Creating, Deleting, Updating, Write
 
 turns: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
@@ -87,17 +87,17 @@ def told(make: Any) -> Story:
 def saving(document: Any) -> Write:
     if document._created:
         return Creating([snake_case(type(document).__name__)], Ready(document))
-    return Saving(path_of(document), Held(document, stored(document), partial(storage.as_stored, document)))
+    return Saving(path_of(document), Held(document, stored(document), partial(as_stored, document)))
 
 
 def deleting(document: Any) -> Write:
     raw = stored(document)
-    held = Stored(hydrate(type(document), raw), raw, partial(storage.as_stored, document))
+    held = Stored(hydrate(type(document), raw), raw, partial(as_stored, document))
     return Deleting(path_of(document), held, None)
 
 
 def stored(document: Any) -> Raw:
-    raw = storage.as_stored(document)
+    raw = as_stored(document)
     if raw is None:
         raise NotFound
     return raw

@@ -47,7 +47,9 @@ class Serializer(Encoder):
     ) -> tuple[dict[str, Any], list[FieldError]]:
         values: dict[str, Any] = {}
         errors: list[FieldError] = []
-        given = self._given(None if decoding.blind else current, decoding.as_read(body))
+        is_same = current is not None and decoding.origin(body) is current
+        as_read = decoding.as_read(body) if is_same else None
+        given = self._given(None if decoding.blind else current, as_read)
         amends = decoding.origins is not None
         if amends:
             body = dict.fromkeys(given()) | body  # what was removed is null

@@ -1,27 +1,24 @@
 """Writing: what changes MongoDB. Whatever calls this runs in the pool of threads (`hive.pool`)."""
 
 import contextvars
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from random import random
 from typing import Any
 
+import mongoengine as me
 import pymongo
 from mongoengine.errors import OperationError, SaveConditionError
-from pymongo import ReadPreference
 from pymongo.errors import PyMongoError
 
 from hive import transactions
-from hive.changes import Updated, applied, difference, image_of
-from hive.errors import Conflict, NotFound
+from hive.changes import Updated, difference, image_of
+from hive.errors import Conflict, ContentTooLarge
 from hive.insertions import Insertion, is_only_inserted
 from hive.outcomes import known
 from hive.preconditions import state_of
+from hive.races import Stored, Unchanged, as_stored, attempts, options_of, turn
 from hive.refusals import answering
 from hive.rows import Raw, hydrate, open_collection
 
@@ -30,41 +27,10 @@ Edit = Callable[[Any], None]
 Link = Callable[[Any, Any], None]
 Creation = Generator[Insertion, None, tuple[Any, Raw]]
 
-PATIENCE = 2.5
-"""Seconds in which a write is tried against others who change the same document; after it, 409."""
 SECONDS_TO_UNDO = 0.5
 """How long the deletion of what could not be linked may take, after the time of the request itself."""
 COURTESY = 1.0
-"""Seconds that a write waits for others of this process that are at the same document."""
-
-_turns = tuple(threading.RLock() for _ in range(1024))
-
-
-@dataclass
-class Stored:
-    """A document, and what MongoDB had when it was loaded. `load` gives that anew, or None."""
-
-    document: Any
-    raw: Raw
-    load: Callable[[], Raw | None]
-    is_comparable: bool = True  # whether it can be asked of MongoDB if it is still the same as a whole
-
-    def reload(self) -> None:
-        """Take what MongoDB has by now. Raises `NotFound`."""
-        raw = self.load()
-        if raw is None:
-            raise NotFound
-        self.raw = raw
-        self.renew()
-
-    def compare(self, before: Raw) -> None:
-        """Notice that nobody has changed it: it has a value, such as NaN, that equals nothing there."""
-        if not transactions.is_open() and state_of(self.raw) == state_of(before):
-            self.is_comparable = False
-
-    def renew(self) -> None:
-        """Take the document as it was loaded, whatever has been done to it."""
-        self.document = hydrate(type(self.document), self.raw)
+"""Seconds that an update waits for others of this process that are at the same document."""
 
 
 @dataclass
@@ -94,16 +60,6 @@ class Change:
         return image_of(hydrate(type(self.document), raw), options_of(self.document))
 
 
-def options_of(document: Any) -> Any:
-    return document._get_collection().codec_options
-
-
-def as_stored(document: Any) -> Raw | None:
-    """What MongoDB has of a document by now, whoever may see it."""
-    collection = document._get_collection().with_options(read_preference=ReadPreference.PRIMARY)
-    return collection.find_one({"_id": document.to_mongo().get("_id")})  # type: ignore[no-any-return]
-
-
 def create(part: Any) -> Creation:
     """Store a new document, and give it with what MongoDB has of it.
 
@@ -113,9 +69,12 @@ def create(part: Any) -> Creation:
         open_collection(part.model)
         document = part.build()
         if not is_only_inserted(part.model):
-            with known(partial(has_identity, document)):
+            with known(partial(has_identity, document), in_parts=True):
                 document.save(force_insert=True, **cascading(part.model))
-            return document, image_of(document, options_of(document))
+            if document.pk is None:
+                raise RuntimeError(f"{part.model.__name__}.save() has stored nothing.")
+            image = image_of(document, options_of(document))
+            return document, as_left(document, image, in_parts=True)
         document.validate()
         insertion = Insertion(document)
         yield insertion
@@ -161,9 +120,7 @@ def create_in(part: Any, stored: Stored, locate: Locate, link: Link) -> Generato
     except BaseException as error:
         is_done = getattr(error, "members", {}).get("done", False)  # as nobody knows, or it was
         if is_done is False and not transactions.is_open():
-            contextvars.Context().run(
-                undo, document
-            )  # where the time of the request, maybe up, does not count
+            contextvars.Context().run(undo, document)  # where the time of the request does not count
         raise
 
 
@@ -181,89 +138,45 @@ def update(stored: Stored, locate: Locate, edit: Edit) -> Change:
     there: each ``from``, and the state that is told.
     """
     open_collection(type(stored.document))
-    with turn(stored.document) as waited:
+    in_parts = not is_only_inserted(type(stored.document))
+    with turn(stored.document, COURTESY) as waited:
         for _ in attempts(stored, is_old=waited):
             document, options = stored.document, options_of(stored.document)
             part = locate(document)
             part_before = stored.raw if part is document else image_of(part, options)
             edit(part)
+            set_sorted_whole(document)
             unchanged = Unchanged(stored)
             try:
-                with answering(type(document)), known(unchanged.is_done):
+                with answering(type(document)), known(unchanged.is_done, in_parts=in_parts):
                     document.save(save_condition=unchanged)
             except SaveConditionError:
                 continue
-            raw = unchanged.after if part is document else image_of(part, options)
-            before, stored.raw = stored.raw, unchanged.after
-            return Change(document, before, unchanged.after, part, part_before, raw)
+            except ContentTooLarge:
+                if not stored.can_ask_less:
+                    raise
+                continue
+            after = as_left(document, unchanged.after, in_parts=in_parts)
+            raw = after if part is document else image_of(part, options)
+            before, stored.raw = stored.raw, after
+            return Change(document, before, after, part, part_before, raw)
     raise Conflict("Too many others are changing this document.")
 
 
-def attempts(stored: Stored, *, is_old: bool) -> Iterator[None]:
-    """As many as there is time for. Before each but the first, or if it `is_old`, the document is loaded."""
-    end = time.monotonic() + PATIENCE
-    if is_old or transactions.is_open():
-        stored.reload()
-    yield
-    while time.monotonic() < end:
-        time.sleep(random() * 0.01)  # noqa: S311 - so that rivals do not meet again
-        before = stored.raw
-        stored.reload()
-        stored.compare(before)
-        yield
+def as_left(document: Any, raw: Raw, *, in_parts: bool) -> Raw:
+    """What a write has left: in a transaction also by what the application has done besides."""
+    found = as_stored(document) if in_parts and transactions.is_open() else None
+    return raw if found is None else found
 
 
-@contextmanager
-def turn(document: Any) -> Iterator[bool]:
-    """Let the writes to one document in this process go one after another, so that they do not lose races.
-
-    It gives whether there was another. It is a courtesy: what keeps them from overwriting each other is the
-    condition of the write.
-    """
-    lock = _turns[hash((document._get_collection_name(), str(document.pk))) % len(_turns)]
-    is_free = lock.acquire(blocking=False)
-    taken = is_free or lock.acquire(timeout=COURTESY)
-    try:
-        yield not is_free
-    finally:
-        if taken:
-            lock.release()
-
-
-def same_as(raw: Raw) -> dict[str, Any]:
-    """The filter of a document that is still what it was, in all that it has."""
-    return {"$expr": {"$eq": ["$$ROOT", {"$literal": raw}]}}
-
-
-class Unchanged(Mapping[str, Any]):
-    """A `save_condition`: the document is still as it was loaded. `after` is what it becomes by the write.
-
-    mongoengine unpacks it after `clean()` and all its signals, so it knows of their changes too; and again
-    where a custom `save()` stores more than once.
-    """
-
-    def __init__(self, stored: Stored) -> None:
-        self.document, self.before, self.after = stored.document, stored.raw, stored.raw
-        self.is_comparable = stored.is_comparable
-
-    def __getitem__(self, key: str) -> Any:
-        expected, delta = self.after, self.document._delta()
-        self.after = applied(expected, delta, options_of(self.document))
-        if transactions.is_open():  # where nobody else changes what was loaded
-            return {}
-        if self.is_comparable:
-            return same_as(expected)
-        names = {path.split(".")[0] for path in chain(*delta)}
-        return {name: {"$eq": expected.get(name)} for name in names}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(["__raw__"])
-
-    def __len__(self) -> int:
-        return 1
-
-    def is_done(self) -> bool | None:
-        """Whether the document is what the write makes of it, or what it was. After others, nobody knows."""
-        found = as_stored(self.document)
-        state = None if found is None else state_of(found)
-        return {state_of(self.before): False, state_of(self.after): True}.get(state)  # type: ignore[arg-type]
+def set_sorted_whole(document: Any) -> None:
+    """Let lists that mongoengine sorts be stored whole: the index of an item may be another one then."""
+    for path in list(document._get_changed_fields()):
+        holder, names = document, path.split(".")
+        for length, name in enumerate(names[:-1], 1):
+            field = next((one for one in holder._fields.values() if one.db_field == name), None)
+            if isinstance(field, me.SortedListField):
+                document._mark_as_changed(".".join(names[:length]))
+            holder = holder._data.get(field.name) if field is not None else None
+            if not isinstance(holder, me.EmbeddedDocument):
+                break

@@ -19,8 +19,9 @@ from typing import Any
 from hive import deletions, signals, storage
 from hive.deletions import Check
 from hive.emissions import Story, emit
+from hive.races import Stored
 from hive.rows import open_collection
-from hive.storage import Change, Edit, Link, Locate, Stored
+from hive.storage import Change, Edit, Link, Locate
 
 Telling = Callable[[], AbstractContextManager[None]]
 """Within which errors are told as clients know what is stored."""

@@ -101,7 +101,7 @@ class Writer(Reader):
             if self.claim is not None:
                 self.claim.keep(found[0])
 
-        with outcomes.known(lambda: None if self.claim is None else self.claim.is_kept()):
+        with outcomes.committed(lambda: None if self.claim is None else self.claim.is_kept()):
             session = None if self.claim is None else self.claim.session
             transactions.atomically(resource.model, attempt, session)
         return found[0]

@@ -11,7 +11,7 @@ import mongoengine as me
 import pytest
 from mongoengine import signals as mongoengine_signals
 
-from hive import ModelHive, flatten, signals, storage
+from hive import ModelHive, flatten, races, signals, storage
 from hive.testing import recorded, serve
 from tests.sending import at_once
 
@@ -110,7 +110,7 @@ def test_changes_of_single_fields_are_chains_and_none_is_lost(
 ):
     turns = clients == 16
     if not turns:  # as between processes
-        monkeypatch.setattr(storage, "turn", lambda _: nullcontext())
+        monkeypatch.setattr(storage, "turn", lambda *_: nullcontext(False))
     path = f"/rival_note/{RivalNote(**dict.fromkeys(FIELDS, 'first')).save().pk}"
 
     def change(number, port):
@@ -144,7 +144,7 @@ def test_changes_of_single_fields_are_chains_and_none_is_lost(
 
 
 def test_items_that_many_add_are_all_there(mongodb_database, monkeypatch):
-    monkeypatch.setattr(storage, "PATIENCE", 20)  # however slow the machine is
+    monkeypatch.setattr(races, "PATIENCE", 20)  # however slow the machine is
     path, many = f"/rival_note/{RivalNote().save().pk}", range(8)
 
     def add(number, client):
@@ -361,14 +361,25 @@ def test_what_is_no_more_valid_with_the_change_of_another_is_not_stored(note):
 
 
 def test_who_is_always_outrun_hears_of_it(note, monkeypatch):
-    monkeypatch.setattr(storage, "PATIENCE", 0.1)
+    monkeypatch.setattr(races, "PATIENCE", 0.1)
+    changes = count(1)
+
+    def outrun(*_, **__):
+        setting(a=f"rival {next(changes)}")()
+
+    with mongoengine_signals.pre_save.connected_to(outrun, sender=RivalNote):
+        answer = note.patch(note.path, json={"a": "A"})
+    assert answer.status == 409
+    assert "Too many" in answer.json["detail"]
+    assert raw()["a"].startswith("rival")
+
+
+def test_who_is_outrun_by_changes_of_other_fields_comes_in_at_last(note):
     changes = count(1)
 
     def outrun(*_, **__):
         setting(count=next(changes))()
 
     with mongoengine_signals.pre_save.connected_to(outrun, sender=RivalNote):
-        answer = note.patch(note.path, json={"a": "A"})
-    assert answer.status == 409
-    assert "Too many" in answer.json["detail"]
-    assert raw()["a"] == "a"
+        assert note.patch(note.path, json={"a": "A"}).status == 200
+    assert (raw()["a"], raw()["count"]) == ("A", next(changes) - 1)

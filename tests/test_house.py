@@ -60,7 +60,7 @@ ORDER = [
     *("filters", "operators", "operands", "matching", "names"),
     *("payload", "serializers", "encoding", "schema"),
     *("idempotency", "answers", "writes", "emissions"),
-    *("deletions", "storage", "insertions", "outcomes", "transactions"),
+    *("deletions", "storage", "races", "insertions", "outcomes", "transactions"),
     *("rows", "refusals", "changes", "preconditions"),
     *(
         "authentication",
@@ -155,6 +155,7 @@ def test_there_is_no_room_for_what_belongs_nowhere():
 def test_only_storage_and_its_like_know_the_driver():
     allowed = {
         "storage",
+        "races",
         "transactions",
         "outcomes",
         "idempotency",

@@ -126,6 +126,7 @@ def api(mongodb_database):
 def either(database):
     """On both servers: for what does not need transactions."""
     with serve(ROUTES) as api:
+        api.is_real = not type(database).__module__.startswith("mongomock")
         yield api
 
 
@@ -614,7 +615,8 @@ def test_problems_stand_in_the_places_of_their_documents(either):
     assert [ManyUser.objects.get(pk=told[index]["id"]).name for index in (0, 3)] == ["a", "c"]
     assert {"type", "title", "detail"} <= told[1].keys()
     assert [error["field"] for error in told[1]["errors"]] == ["nme"]
-    assert told[2]["errors"] == told[4]["errors"] == [{"field": "email", "message": "is taken"}]
+    if either.is_real:  # mongomock does not tell which field it is when several are inserted at once
+        assert told[2]["errors"] == told[4]["errors"] == [{"field": "email", "message": "is taken"}]
     assert names() == ["a", "c", "z"]
     assert [signal.name for signal in heard] == [f"pre_{CREATED}"] * 4 + [f"post_{CREATED}"] * 2
     assert [signal.arguments["instance"].name for signal in heard[4:]] == ["a", "c"]

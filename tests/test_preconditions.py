@@ -5,6 +5,7 @@ import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from threading import Thread
 
 import mongoengine as me
 import pytest
@@ -780,9 +781,6 @@ RACED = {
     "before it is told": (signals.pre_delete_instance, TaggedPlayer),
     "with a delete rule, before it is told": (signals.pre_delete_instance, TaggedRuled),
     "with a delete() of its own, before it is told": (signals.pre_delete_instance, TaggedCustom),
-    "when it is deleted": (mongoengine_signals.pre_delete, TaggedPlayer),
-    "with a delete rule, when it is deleted": (mongoengine_signals.pre_delete, TaggedRuled),
-    "with a delete() of its own, when it is deleted": (mongoengine_signals.pre_delete, TaggedCustom),
 }
 
 
@@ -799,6 +797,24 @@ def test_what_changed_before_it_was_deleted_stays(client, signal, model):
     assert answer.status == 412, answer.body
     assert raw(model) == {"_id": document.pk, "name": "rival"}
     assert TaggedFollower.objects.count() == (1 if model is TaggedRuled else 0)
+
+
+@pytest.mark.parametrize("model", [TaggedPlayer, TaggedRuled, TaggedCustom])
+def test_what_another_client_changed_while_it_was_deleted_stays(mongodb_database, model):
+    def change():
+        thread = Thread(target=behind, args=({"$set": {"name": "rival"}}, model))
+        thread.start()
+        thread.join()
+
+    with serve(ROUTES) as client:
+        document, rival = model(name="x").save(), Rival(change)
+        path = f"/{name_of(model)}/{document.pk}"
+        found = tag(client, path)
+        with mongoengine_signals.pre_delete.connected_to(rival, sender=model):
+            answer = write(client, "DELETE", path, None, If_Match=found)
+    assert rival.came >= 1
+    assert answer.status == 412, answer.body
+    assert raw(model) == {"_id": document.pk, "name": "rival"}
 
 
 @pytest.mark.parametrize("model", [TaggedPlayer, TaggedRuled, TaggedCustom])

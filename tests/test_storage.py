@@ -296,7 +296,7 @@ def test_a_conflict_is_retried_without_a_second_signal(mock_or_real):
 
 
 def test_an_update_that_always_loses_is_409(mock_or_real, monkeypatch):
-    monkeypatch.setattr("hive.storage.PATIENCE", 0.2)
+    monkeypatch.setattr("hive.races.PATIENCE", 0.2)
     stubborn = Stubborn(name="old").save()
     Stubborn.rivals = 10**9
     try:

@@ -4,7 +4,7 @@ Clients see of an embedded document only what they may, and a reference may name
 that comes back as it was read stays what it is, with all that they did not see.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
@@ -84,7 +84,7 @@ class Items(Codec):
     def decode(self, value: Any, decoding: Any, current: Any = None) -> list[Any]:
         expect(isinstance(value, list), "a list")
         held = self._held(current, decoding)
-        return list(each(self.item, enumerate(value), decoding.literal, held).values())
+        return list(each(self.item, enumerate(value), decoding.literal, held, among=current or ()).values())
 
     def trace(self, shown: Any, value: Any) -> dict[int, Any]:
         if not isinstance(shown, list) or len(shown) != len(value or []):
@@ -157,7 +157,8 @@ class Mapping(Codec):
         removed = {key_of(key): None for key, item in value.items() if decoding.patch and item is None}
         kept = [(key_of(key), item) for key, item in value.items() if key not in removed]
         below = dict(current or {}) if decoding.patch else {}
-        values = each(self.item, kept, decoding, self._held(current, decoding), below)
+        among = (current or {}).values()
+        values = each(self.item, kept, decoding, self._held(current, decoding), below=below, among=among)
         return Merge(removed | values) if decoding.patch else values
 
     def trace(self, shown: Any, value: Any) -> dict[int, Any]:
@@ -196,16 +197,22 @@ def shown(codec: Codec, item: Any) -> Any:
     return frozen(as_json(encode(codec.field._to_mongo_safe_call(item))))
 
 
-def each(codec: Codec, items: Any, decoding: Any, held: Held, below: Any = None) -> dict[Any, Any]:
+def each(
+    codec: Codec, items: Any, decoding: Any, held: Held, *, below: Any = None, among: Iterable[Any] = ()
+) -> dict[Any, Any]:
     """Every item decoded, or the one that is `held` already; all that are wrong are told at once.
 
-    `below` has what the field holds at each key, for a patch of it.
+    `below` has what the field holds at each key, for a patch of it. An item that was read from one `among`
+    these, which the field holds, is that one; read from elsewhere it is new, for other things may be hidden
+    there.
     """
     decoded, errors = {}, []
+    own = set(map(id, among))
     for key, item in items:
         try:
             expect(item is not None, "something else than null")
             found, origin = held(key, item), decoding.origin(item)
+            origin = origin if id(origin) in own else None
             current = below.get(key) if below else origin
             decoded[key] = codec.decode(item, decoding, current) if found is None else found
             if origin is not None and isinstance(decoded[key], Part):

@@ -7,7 +7,7 @@ from mongoengine.base import get_document
 from hive import filters
 from hive.decoding import Decoding
 from hive.encoding import Member
-from hive.errors import NotFound
+from hive.errors import Conflict, NotFound
 from hive.orders import arranged
 from hive.places import pages
 from hive.places.field import Field
@@ -25,7 +25,11 @@ class Embedded(Field, Holder):
     verbs: ClassVar[tuple[str, ...]] = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
     def locate(self, document: Any) -> Any:
-        found = self.find_in(self.holder.locate(document))
+        return self.found_in(self.holder.locate(document))
+
+    def found_in(self, owner: Any) -> Any:
+        """The object in its owner. Raises `NotFound` where it is gone."""
+        found = self.find_in(owner)
         if found is None:
             raise NotFound
         return found
@@ -70,6 +74,9 @@ class Embedded(Field, Holder):
         """The place to which that segment leads."""
         return self
 
+    def follow(self, part: Any) -> None:
+        """Mean the same object by its new name, where it has one."""
+
 
 class ListedEmbedded(Embedded):
     verbs = ("GET", "PUT", "PATCH", "DELETE")
@@ -79,8 +86,18 @@ class ListedEmbedded(Embedded):
         self.trail = (*self.trail, "*")
 
     def find_in(self, owner: Any) -> Any:
+        """The item of that name. Where it is an index, the list must be as long as it was at first."""
         items = self.items_in(owner)
-        return next((item for index, item in enumerate(items) if item_name(item, index) == self.key), None)
+        self.length = getattr(self, "length", len(items))
+        named = ((item, item_name(item, index)) for index, item in enumerate(items))
+        found = next((item for item, name in named if name == self.key), None)
+        if found is not None and is_by_index(found) and len(items) != self.length:
+            raise Conflict("The list has changed, so that an index means another item of it.")
+        return found
+
+    def follow(self, part: Any) -> None:
+        if not is_by_index(part):
+            self.key = item_name(part, 0)
 
     @property
     def latest(self) -> Raw:
@@ -131,6 +148,11 @@ class EmbeddedList(Field):
 
     def item_named(self, name: str) -> ListedEmbedded:
         return ListedEmbedded(self.holder, self.member, name)
+
+
+def is_by_index(item: Any) -> bool:
+    lookup = lookup_field(type(item))
+    return lookup is None or item._data.get(lookup) in (None, "")
 
 
 def item_name(item: Any, index: int) -> str:

@@ -6,8 +6,8 @@ from hive.decoding import Decoding
 from hive.encoding import Member
 from hive.errors import Invalid
 from hive.places.place import Holder, Place
+from hive.races import Stored
 from hive.serializers import Serializer
-from hive.storage import Stored
 from hive.values import Part
 
 

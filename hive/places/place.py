@@ -13,10 +13,10 @@ from hive.decoding import Decoding
 from hive.errors import BadRequest, Invalid, Problem
 from hive.patches import Operation
 from hive.plain import as_json
+from hive.races import Stored
 from hive.resource import Resource
 from hive.rows import Raw, Rows
 from hive.serializers import Serializer
-from hive.storage import Stored
 from hive.values import Part
 
 

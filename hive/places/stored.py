@@ -11,10 +11,10 @@ from hive.places import pages
 from hive.places.pages import Page
 from hive.places.place import Holder, Item, Place, World
 from hive.query import Listing
+from hive.races import Same, Stored
 from hive.resource import Keys, Resource
 from hive.rows import Query, Raw, Rows, hydrate
 from hive.serializers import Serializer
-from hive.storage import Stored
 
 Find = Callable[[Rows], Raw | None]
 
@@ -129,8 +129,9 @@ class Row(Holder):
     @lazy
     def stored(self) -> Stored:
         """The document. A scope may leave out fields of it, which are then of no account."""
-        is_comparable = self.resource.scope is None or "projection" not in self._rows.how
-        return Stored(self.hydrate(self.raw), self.raw, self._load, is_comparable)
+        is_whole = self.resource.scope is None or "projection" not in self._rows.how
+        same = Same.ALL if is_whole else Same.LOADED
+        return Stored(self.hydrate(self.raw), self.raw, self._load, same)
 
     @property
     def latest(self) -> Raw:
@@ -151,6 +152,8 @@ class Row(Holder):
             protection.check(self.world.handler, self.resource, action, instance)
             self.checked.append(action)
             self.looked = self.looked or looks
+            if looks and action == "update":
+                self.stored.holds_whole = True
 
     def locate(self, document: Any) -> Any:
         return document
