@@ -14,7 +14,7 @@ from hive.insertions import is_heard
 from hive.outcomes import known
 from hive.races import Stored, as_stored, attempts, condition, turn
 from hive.refusals import answering
-from hive.rows import Raw, both, class_query
+from hive.rows import Raw, both, class_query, primary
 
 Check = Callable[[Raw], None]
 
@@ -25,7 +25,8 @@ def delete(stored: Stored, check: Check | None) -> None:
     Without a `check` it is deleted whatever it is. Raises `Conflict` where a rule denies it, and `NotFound`
     where it is gone.
     """
-    seconds = max(pool.end() - time.monotonic(), 0)  # for two of the application's own would both be told
+    # Two deletions by the application's own code, at once, would both be told.
+    seconds = 0 if transactions.is_open() else max(pool.end() - time.monotonic(), 0)
     with turn(stored.document, seconds) as waited:
         for _ in attempts(stored, is_old=waited):
             if not is_deleted_by_key(type(stored.document)):
@@ -77,7 +78,7 @@ def is_deleted_by_key(model: Any) -> bool:
 def delete_by_key(model: Any, key: Any) -> None:
     """Delete a document that nobody has to see, in one round trip. Raises `NotFound`."""
     collection, query = model._get_collection(), both({"_id": key}, class_query(model))
-    with answering(model), known(lambda: collection.find_one(query) is None):
+    with answering(model), known(lambda: primary(collection).find_one(query) is None):
         if not collection.delete_one(query).deleted_count:
             raise NotFound
 

@@ -10,7 +10,7 @@ from hive.signals import Signal
 logger = logging.getLogger("hive")
 
 Story = Generator[Any, None, Any]
-"""What yields `Emission` and `Chunk` for the event loop, and `Joint` for others in the pool."""
+"""What yields `Emission`, `Chunk` and `Pause` for the event loop, and `Joint` for others in the pool."""
 
 
 class Emission(NamedTuple):

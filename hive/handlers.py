@@ -1,4 +1,4 @@
-"""The story of a request: one method for each verb, its signals in sight.
+"""The story of a request: one method for each verb. The signals of what it writes are in `hive.writes`.
 
 A verb is a generator that runs in the pool (`hive.pool.run`). Where it emits a signal that somebody hears, it
 goes back to the event loop for that; where nobody does, the whole request is one job. What is stored is told
@@ -163,17 +163,15 @@ class ModelHandler(Many):
 
         def made() -> Answer:
             if isinstance(target, Embedded):
-                target.follow(write.change.part)
+                return answer(200, target.encode(write.change.raw), target.state_with(write.change.part))
             return self._shown(target, write.change.raw, write.change.document)
 
         yield from self.perform(target.resource, write, made)
 
     def _shown(self, target: Holder, raw: Any, document: Any = None) -> Answer:
-        """200 with the object that was changed, or 204 if the client may not read it."""
-        if not isinstance(target, Embedded):
-            document = target.hydrate(raw) if document is None else document
-            if not self.may_read(target.resource, document):
-                return answer(200, None)
+        """200 with a stored document, or 204 if the client may not read it."""
+        if not self.may_read(target.resource, target.hydrate(raw) if document is None else document):
+            return answer(200, None)
         return answer(200, target.encode(raw), target.state)
 
     @story
@@ -201,7 +199,7 @@ class ModelHandler(Many):
         precondition.check(place.state)
         matters = precondition.is_there or place.looked or place.resource.scope is not None
         check = (lambda raw: precondition.check(self.seal(raw))) if matters else None
-        return Deleting(place.arguments, place.stored, check)
+        return Deleting(place.arguments, place.stored, check, telling=place.telling)
 
     def _nobody_looks_at(self, place: Any) -> bool:
         """Whether a document can be deleted without a look at it: nobody hears of it, or has a say in it."""

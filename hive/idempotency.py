@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pymongo import ReadPreference
 from pymongo.errors import DuplicateKeyError, PyMongoError
@@ -35,7 +36,12 @@ LARGEST = 15 * 2**20
 KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-+\--:<-~]{1,255})')
 """A string of RFC 8941 without escapes, or the same without quotes."""
 
-_indexed: dict[Any, Any] = {}
+_indexed: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+
+
+def after(seconds: float) -> datetime:
+    """The time then, as MongoDB has it: in UTC, without saying so."""
+    return datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=seconds)
 
 
 class Busy(Conflict):
@@ -91,8 +97,7 @@ class Claim:
             found = self.kept.find_one({"_id": self.name})
             if found is None:
                 continue
-            if found["expires"].replace(tzinfo=UTC) <= datetime.now(UTC):
-                self.kept.delete_one({"_id": self.name, "owner": found["owner"]})
+            if self.kept.delete_one({"_id": self.name, "expires": {"$lte": after(0)}}).deleted_count:
                 continue
             if found["fingerprint"] != self.fingerprint:
                 raise UnprocessableContent("This Idempotency-Key was sent with another request.")
@@ -111,7 +116,7 @@ class Claim:
         return None
 
     def _claim(self) -> bool:
-        expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
+        expires = after(max(self.seconds, SECONDS_KEPT))
         claim = {"_id": self.name, "fingerprint": self.fingerprint, "expires": expires}
         try:
             self.kept.insert_one(claim | self._mine)
@@ -142,7 +147,7 @@ class Claim:
         """Say that this process is still at it: apart from the claim, which a transaction may be about."""
         if self.is_held:
             self.beats += 1
-            expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
+            expires = after(self.seconds)
             told = {"$set": {"beat": self.beats, "expires": expires}}
             self.kept.update_one({"_id": f"{self.name} {self.owner}"}, told, upsert=True)
 
@@ -158,8 +163,17 @@ class Claim:
             answer = answer._replace(body=b"")  # for what it tells of is stored already
         kept = {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
         mine = {"_id": self.name, "owner": self.owner, "answer": {"$exists": False}}
-        if not self.kept.update_one(mine, {"$set": {"answer": kept}}).matched_count:
+        expires = after(self.seconds)
+        if not self.kept.update_one(mine, {"$set": {"answer": kept, "expires": expires}}).matched_count:
             raise Conflict("Another request with this Idempotency-Key has taken over.")
+
+    def keeps(self, answer: Answer) -> bool:
+        """Whether the answer could be kept."""
+        try:
+            self.keep(answer)
+        except (PyMongoError, Conflict):
+            return False
+        return True
 
     def is_kept(self) -> bool:
         """Whether the answer is there, and so what was stored with it."""
@@ -171,11 +185,11 @@ class Claim:
     def end(self) -> None:
         """Say no more that this process is at it."""
         self.is_held = False
-        with suppress(PyMongoError):
-            if self.beats:
+        if self.session is not None:
+            self.session.end_session()
+        if self.beats:
+            with suppress(PyMongoError):  # MongoDB removes it by itself
                 self.kept.delete_one({"_id": f"{self.name} {self.owner}"})
-            if self.session is not None:
-                self.session.end_session()
 
     def release(self) -> None:
         """Let the next request with this key begin anew, for this one has done nothing."""
@@ -186,8 +200,10 @@ class Claim:
     @property
     def kept(self) -> Any:
         """The collection, in the database of the model; MongoDB removes what has expired."""
-        collection = self.model._get_db().get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
-        if _indexed.get(collection.database.name) != collection:
+        database = self.model._get_db()
+        collection = database.get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
+        indexed = _indexed.setdefault(database.client, set())
+        if database.name not in indexed:
             collection.create_index("expires", expireAfterSeconds=0)
-            _indexed[collection.database.name] = collection
+            indexed.add(database.name)
         return collection

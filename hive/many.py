@@ -125,9 +125,9 @@ class Many(Writer):
         if self.prefers_no_transaction:
             for some in pieces(several):
                 yield from self._each_on_its_own(resource, some)
-            told = made()
-            if self.claim is not None:
-                self.claim.keep(told)
+            told = self.certain(made)
+            if isinstance(told, Exception):
+                raise told
         else:
             told = yield from self._all_or_none(resource, several, made)
         self.reply(told)

@@ -10,13 +10,11 @@ from itertools import chain
 from random import random
 from typing import Any
 
-from pymongo import ReadPreference
-
 from hive import transactions
 from hive.changes import applied
 from hive.errors import NotFound
 from hive.preconditions import state_of
-from hive.rows import Raw, hydrate
+from hive.rows import Raw, hydrate, primary
 
 PATIENCE = 2.5
 """Seconds in which a write is tried against others who change the same document; after it, 409."""
@@ -70,7 +68,7 @@ def options_of(document: Any) -> Any:
 
 def as_stored(document: Any) -> Raw | None:
     """What MongoDB has of a document by now, whoever may see it."""
-    collection = document._get_collection().with_options(read_preference=ReadPreference.PRIMARY)
+    collection = primary(document._get_collection())
     return collection.find_one({"_id": document.to_mongo().get("_id")})  # type: ignore[no-any-return]
 
 
@@ -82,13 +80,19 @@ def attempts(stored: Stored, *, is_old: bool) -> Iterator[None]:
     yield
     while time.monotonic() < end:
         time.sleep(random() * 0.01)  # noqa: S311 - so that rivals do not meet again
-        before, lost = stored.raw, lost + 1
+        lost += 1
         stored.reload()
-        # Nobody has changed it: it has a value, such as NaN, that is not equal to itself there.
-        is_odd = stored.same is Same.ALL and state_of(stored.raw) == state_of(before)
+        is_odd = stored.same is Same.ALL and is_unequal(stored.raw)
         if is_odd or (lost > LOST and stored.can_ask_less):
             stored.same = Same.SET
         yield
+
+
+def is_unequal(value: Any) -> bool:
+    """Whether there is a value in it that not every server finds equal to itself: NaN."""
+    if isinstance(value, Mapping):
+        return any(map(is_unequal, value.values()))
+    return any(map(is_unequal, value)) if isinstance(value, list) else value != value  # noqa: PLR0124
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from inspect import getattr_static
 from typing import Any
 
 from mongoengine.queryset import QuerySet, QuerySetManager
+from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
 from hive.errors import own_fault
@@ -38,6 +39,10 @@ class Rows:
     def where(self, query: Query) -> "Rows":
         """Those of them that match a filter too."""
         return replace(self, query=both(self.query, query)) if query else self
+
+    def on_primary(self) -> "Rows":
+        """The same, as the server has them that takes writes, and transactions."""
+        return replace(self, collection=primary(self.collection))
 
     def of_class(self, model: Any) -> "Rows":
         """Those of them that are of one class, or of a subclass of it."""
@@ -77,6 +82,10 @@ class Rows:
     def estimate(self) -> int:
         """About how many there are: what MongoDB knows of the collection, where they are all of it."""
         return self.count() if self.query else int(self.collection.estimated_document_count())
+
+
+def primary(collection: Any) -> Any:
+    return collection.with_options(read_preference=ReadPreference.PRIMARY)
 
 
 def both(one: Query, other: Query) -> dict[str, Any]:

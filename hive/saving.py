@@ -10,6 +10,7 @@ from hive import pool, signals
 from hive.current import context
 from hive.emissions import Emission, Story, emit, send
 from hive.errors import NotFound, Unavailable
+from hive.outcomes import found_out
 from hive.races import Stored, as_stored
 from hive.resource import Keys
 from hive.rows import Raw, hydrate
@@ -63,8 +64,11 @@ async def deliver(handler: Any, emission: Emission) -> bool:
         await send_with(handler, emission)
     else:
         async with turns.setdefault(handler, asyncio.Lock()):
-            receiving.set((*receiving.get(), handler))
-            await send_with(handler, emission)
+            token = receiving.set((*receiving.get(), handler))
+            try:
+                await send_with(handler, emission)
+            finally:
+                receiving.reset(token)
     return False
 
 
@@ -137,3 +141,11 @@ class Saving(Updating):
         if signals.pre_update_instance.has_receivers_for(model):
             current = hydrate(model, self.stored.raw)
             yield from emit(signals.pre_update_instance, model, current, arguments=self.arguments)
+
+    def store(self) -> Story:
+        yield from super().store()
+        document = self.stored.document
+        if (
+            document._get_changed_fields()
+        ):  # the answer was lost, and mongoengine does not know that it is done
+            found_out(document._clear_changed_fields)

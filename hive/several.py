@@ -11,7 +11,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from hive import errors, storage, transactions
-from hive.errors import NotFound, Problem
+from hive.errors import Invalid, NotFound, Problem
 
 logger = logging.getLogger("hive")
 
@@ -99,6 +99,8 @@ def store(several: list[One]) -> None:
                 pass
             except Exception as error:  # noqa: BLE001 - it is told, or raised, when all have been tried
                 one.fail(error)
+                if transactions.is_open() and not isinstance(error, Invalid):
+                    return  # what MongoDB refuses ends the transaction
         if works:
             works[0][2].do([work for _, _, work in works])
         stories = [(one, story) for one, story, _ in works]

@@ -18,9 +18,9 @@ from hive.errors import Conflict, ContentTooLarge
 from hive.insertions import Insertion, is_only_inserted
 from hive.outcomes import known
 from hive.preconditions import state_of
-from hive.races import Stored, Unchanged, as_stored, attempts, options_of, turn
+from hive.races import Same, Stored, Unchanged, as_stored, attempts, options_of, turn
 from hive.refusals import answering
-from hive.rows import Raw, hydrate, open_collection
+from hive.rows import Raw, hydrate, open_collection, primary
 
 Locate = Callable[[Any], Any]
 Edit = Callable[[Any], None]
@@ -51,8 +51,6 @@ class Change:
 
     @property
     def part_updated_fields(self) -> Updated:
-        if self.part is self.document:
-            return self.updated_fields
         return difference(type(self.part), self.part_before, self.raw)
 
     def _image(self, raw: Raw) -> Raw:
@@ -71,8 +69,8 @@ def create(part: Any) -> Creation:
         if not is_only_inserted(part.model):
             with known(partial(has_identity, document), in_parts=True):
                 document.save(force_insert=True, **cascading(part.model))
-            if document.pk is None:
-                raise RuntimeError(f"{part.model.__name__}.save() has stored nothing.")
+                if document._created and as_stored(document) is None:
+                    raise RuntimeError(f"{part.model.__name__}.save() has stored nothing.")
             image = image_of(document, options_of(document))
             return document, as_left(document, image, in_parts=True)
         document.validate()
@@ -90,7 +88,7 @@ def cascading(model: Any) -> dict[str, Any]:
 
 
 def is_inserted(insertion: Insertion) -> bool:
-    found = insertion.collection.find_one({"_id": insertion.values["_id"]})
+    found = primary(insertion.collection).find_one({"_id": insertion.values["_id"]})
     return found is not None and state_of(found) == state_of(insertion.image)
 
 
@@ -153,8 +151,9 @@ def update(stored: Stored, locate: Locate, edit: Edit) -> Change:
             except SaveConditionError:
                 continue
             except ContentTooLarge:
-                if not stored.can_ask_less:
+                if not stored.can_ask_less:  # of the old and the new state, both do not fit into a command
                     raise
+                stored.same = Same.SET
                 continue
             after = as_left(document, unchanged.after, in_parts=in_parts)
             raw = after if part is document else image_of(part, options)

@@ -1,17 +1,20 @@
 """Transactions of MongoDB, in which all is done or nothing. Whatever calls this runs in the pool."""
 
+import contextvars
 import logging
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import pymongo
 from bson.binary import UUID_SUBTYPE, Binary
 from mongoengine.base.common import _document_registry as registry
 from pymongo.errors import OperationFailure, PyMongoError
 
+from hive import pool
 from hive.errors import WithoutTransactions
 from hive.rows import open_collection
 
@@ -22,9 +25,10 @@ TRANSIENT = "TransientTransactionError"
 NOT_IN_A_TRANSACTION = 263
 """MongoDB's code for what is not done in a transaction, such as the creation of an index."""
 SECONDS_TO_ASK = 5
+SECONDS_TO_GIVE_UP = 1.0
 MONGODB_TO_BE_ASKED = "MongoDB was not there to be asked whether it has transactions: %s"
 
-_capable: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_capable: WeakSet[Any] = WeakSet()
 _open: ContextVar[bool] = ContextVar("hive.transactions.open", default=False)
 
 
@@ -41,8 +45,10 @@ def has_transactions(model: Any) -> bool:
     if client not in _capable:
         told = client.admin.command("hello")
         is_several = "setName" in told or told.get("msg") == "isdbgrid"
-        _capable[client] = is_several and "logicalSessionTimeoutMinutes" in told
-    return _capable[client]
+        if not (is_several and "logicalSessionTimeoutMinutes" in told):
+            return False  # as yet: a replica set may be initiated later
+        _capable.add(client)
+    return True
 
 
 def check_transactions(model: Any) -> None:
@@ -106,7 +112,15 @@ def transacted(session: Any, function: Callable[[], T]) -> T:
             return session.with_transaction(attempt)  # type: ignore[no-any-return]
     except BaseException:
         forget(closed)
+        if time.monotonic() >= pool.end():  # then the driver does not send that it is over
+            contextvars.Context().run(give_up, session)
         raise
+
+
+def give_up(session: Any) -> None:
+    """End a transaction whose time is up: it would keep others waiting."""
+    with suppress(PyMongoError), pymongo.timeout(SECONDS_TO_GIVE_UP):
+        session.client.admin.command("killSessions", [session.session_id])
 
 
 def forget(models: set[Any]) -> None:

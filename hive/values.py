@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import mongoengine as me
+
 from hive.errors import Conflict
 
 
@@ -24,6 +26,14 @@ class Part:
         known = self.model._fields
         named = {name: value for name, value in self.values.items() if value is not None or name in known}
         return self.model(**{name: settle(None, value) for name, value in named.items()})
+
+    def settled(self, current: Any) -> Any:
+        """What it makes of the object that it is meant onto, or of `current`, or else a new one."""
+        held = current if self.onto is None else self.onto
+        if type(held) is not self.model:
+            return self.build()
+        self.apply(held)
+        return held
 
     def apply(self, document: Any) -> None:
         """Set the named fields of `document`, and leave the others; None empties a field."""
@@ -82,16 +92,15 @@ class Merge(dict[str, Any]):
 
 def settle(current: Any, value: Any) -> Any:
     """What a field holds when `value` is set where `current` was."""
-    if isinstance(value, Part):
-        held = current if value.onto is None else value.onto
-        if type(held) is not value.model:
-            return value.build()
-        value.apply(held)
-        return held
-    if isinstance(value, Merge):
-        return value.onto(current)
-    if isinstance(value, list):
-        return [settle(None, item) for item in value]
-    if isinstance(value, dict):
-        return {key: settle(None, item) for key, item in value.items()}
+    match value:
+        case Part():
+            return value.settled(current)
+        case Merge():
+            return value.onto(current)
+        case me.EmbeddedDocument():  # one that is there, and is not to be shared by several attempts
+            return type(value)._from_son(value.to_mongo())
+        case list():
+            return [settle(None, item) for item in value]
+        case dict():
+            return {key: settle(None, item) for key, item in value.items()}
     return value

@@ -199,7 +199,8 @@ class Deleting(Write):
 
     def store(self) -> Story:
         yield from ()
-        deletions.delete(self.stored, self.check)
+        with self.telling():
+            deletions.delete(self.stored, self.check)
 
     def after(self) -> Story:
         instance = self.stored.document

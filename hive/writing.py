@@ -63,6 +63,7 @@ class Writer(Reader):
         readable = isinstance(target, Embedded) or self.may_read(target.resource, target.current)
         if isinstance(body, list):
             decoding = self.decoding(blind=not readable)
+            target.stored.holds_whole = True  # for what it tests and copies, too
             part = target.patched(body, decoding)
             return part, lambda owner: target.patched(body, decoding).apply(owner)
         replace = replace and target.resource.replaces
@@ -113,6 +114,10 @@ class Writer(Reader):
     def _one_by_one(self, write: Write, made: Callable[[], Answer]) -> Story:
         yield from write.store()
         self.is_stored = True
+        return self.certain(made)
+
+    def certain(self, made: Callable[[], Answer]) -> Answer | Exception:
+        """The answer to what is stored already, or the error to be raised when the receivers know of it."""
         try:
             told = made()
             if self.claim is not None:
@@ -165,9 +170,7 @@ class Writer(Reader):
             else:
                 self.reply(kept)
         except HTTPError as error:
-            if error.status_code < 500 and claim.is_held:
-                claim.keep(answers.refusal(error))
-            else:
+            if error.status_code >= 500 or not (claim.is_held and claim.keeps(answers.refusal(error))):
                 self._let_go(claim, error)
             raise
         except Exception as error:

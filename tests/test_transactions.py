@@ -2,7 +2,7 @@
 
 import json
 import threading
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import mongoengine as me
 import pymongo
@@ -528,9 +528,7 @@ def test_transactions_are_refused_at_start_up_where_the_server_has_none(
         return hello if name == "hello" else command(self, name, *args, **kwargs)
 
     monkeypatch.setattr(pymongo.database.Database, "command", stand_in)
-    monkeypatch.setattr(
-        transactions, "_capable", WeakKeyDictionary()
-    )  # which knows the server by its address
+    monkeypatch.setattr(transactions, "_capable", WeakSet())  # which knows the server by its address
     if capable:
         assert ModelHive.routes_for(TxnPlain, transaction=True)
     else:

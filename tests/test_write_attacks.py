@@ -1,20 +1,23 @@
-"""What was tried against writes: none is lost, doubled, half done or told wrongly, whoever comes in between."""
+"""What was tried against writes: none is lost, doubled, half done or told wrongly, whoever comes between."""
 
 import json
 import time
 from collections import Counter
-from threading import Event, Semaphore
+from threading import Event, Lock, Semaphore
 
 import mongoengine as me
 import pytest
 from bson import ObjectId
+from mongoengine import signals as mongoengine_signals
+from tornado.web import Application
 
-from hive import ModelHive, flatten, pool, signals
+from hive import ModelHive, flatten, idempotency, pool, preconditions, signals, storage
 from hive.testing import recorded, serve
+from tests.sending import at_once
 
 ID = ObjectId("65a000000000000000000001")
 JSON, JSON_PATCH = "application/json", "application/json-patch+json"
-LARGE = 9 * 2**20
+LARGE = 7 * 2**20
 POSTS = (signals.post_create_instance, signals.post_update_instance, signals.post_delete_instance)
 
 
@@ -97,13 +100,18 @@ class OnsetHolder(me.Document):
 
 
 class OnsetWaiting(me.Document):
-    """Is deleted when the test lets it."""
+    """Is deleted when all who want that are there, unless a second one deletes it at the same time."""
 
     name = me.StringField()
-    may_go = Event()
+    may_go, lock, deleting, is_second = Event(), Lock(), [], Event()
 
     def delete(self, *args, **kwargs):
+        with self.lock:
+            self.deleting.append(self)
+            if len(self.deleting) > 1:
+                self.is_second.set()
         assert self.may_go.wait(10)
+        self.is_second.wait(0.2)  # which nobody sets where they go one after another
         super().delete(*args, **kwargs)
 
 
@@ -149,14 +157,17 @@ class OnsetHeard(me.Document):
 
 
 class OnsetBeaten(me.Document):
-    """Is stored when the request has said three times that it is still there."""
+    """Keeps its transaction open until the request has said three times that it is still there."""
 
     name = me.StringField()
     beats = Semaphore(0)
 
     def save(self, *args, **kwargs):
+        result = super().save(*args, **kwargs)
+        while self.beats.acquire(blocking=False):
+            pass  # for only those count that come while the transaction is open
         assert all(self.beats.acquire(timeout=10) for _ in range(3))
-        return super().save(*args, **kwargs)
+        return result
 
 
 class Rival:
@@ -289,7 +300,8 @@ MOVES = {
                                {"home": place("Oslo"), "work": place("Rome")}),
     "there and back": ({}, [op("move", "/old/-", "/work"), op("move", "/work", "/old/2")], {}),
     "a copy": ({}, [op("copy", "/home", "/work")], {"home": place("Oslo")}),
-    "a copy that is changed": ({}, [op("copy", "/home", "/work"), op("replace", "/home/leaf/word", value="w")],
+    "a copy that is changed": ({}, [op("copy", "/home", "/work"),
+                                    op("replace", "/home/leaf/word", value="w")],
                                {"home": place("Oslo", leaf={"word": "w"})}),
     "a copy in the same list": ({}, [op("copy", "/old/-", "/old/0"), op("replace", "/old/2/pin", value="p")],
                                 {"old": [place("Bern"), place("Kyiv"), place("Bern", pin="p")]}),
@@ -385,7 +397,9 @@ def test_what_is_written_only_comes_from_elsewhere_and_is_not_shown(people, sour
 MANY = 300
 RENEWED = {
     "one after another": [one for _ in range(MANY) for one in (op("remove", "/old/0"), op("add", "/old/-"))],
-    "first at its place": [one for _ in range(MANY) for one in (op("remove", "/old/0"), op("add", "/old/0"))],
+    "each at its place": [
+        one for index in range(MANY) for one in (op("remove", f"/old/{index}"), op("add", f"/old/{index}"))
+    ],
     "all at once": [op("remove", "/old/0")] * MANY + [op("add", "/old/-")] * MANY,
     "by replacing": [op("replace", f"/old/{index}") for index in range(MANY)],
     "as a whole": [op("replace", "/old")],
@@ -427,29 +441,360 @@ def test_a_new_value_of_a_map_has_nothing_of_one_that_is_gone(people):
 # Those that take too long
 
 
-@pytest.mark.parametrize("options", [{}, {"transaction": True}], ids=["plain", "transaction"])
+SLOW = {
+    "POST": (OnsetSlow, "POST", "/onset_slow", {}),
+    "POST of a key": (OnsetSlowKey, "POST", "/onset_slow_key", {"key": "k"}),
+    "PUT": (OnsetSlow, "PUT", f"/onset_slow/{ID}", {}),
+}
+
+
 @pytest.mark.parametrize("name", ["slow", "late"])
-@pytest.mark.parametrize(
-    ("model", "method", "path", "body"),
-    [
-        pytest.param(OnsetSlow, "POST", "/onset_slow", {}, id="POST"),
-        pytest.param(OnsetSlowKey, "POST", "/onset_slow_key", {"key": "k"}, id="POST of a key"),
-        pytest.param(OnsetSlow, "PUT", f"/onset_slow/{ID}", {}, id="PUT"),
-    ],
-)
-def test_nobody_is_told_that_nothing_was_done_when_it_was(
-    mongodb_database, model, method, path, body, name, options
-):
+@pytest.mark.parametrize("way", SLOW)
+def test_nobody_is_told_that_nothing_was_done_when_it_was(mongodb_database, way, name):
+    model, method, path, body = SLOW[way]
     insert(OnsetSlow, name="old")
     list(model.objects), list(OnsetLog.objects)
-    routes = flatten(
-        [ModelHive.routes_for(one, deadline=0.6, **options) for one in (OnsetSlow, OnsetSlowKey)]
-    )
+    routes = flatten([ModelHive.routes_for(one, deadline=0.6) for one in (OnsetSlow, OnsetSlowKey)])
     with serve(routes) as api, recorded(*POSTS) as heard:
         answer = write(api, method, path, body | {"name": name})
     is_stored = model.objects(name=name).count() == 1
-    assert is_stored is (name == "slow" and not options)
+    assert is_stored is (name == "slow")
     assert answer.status in (200, 201, 503), answer.body
     done = answer.json["done"] if answer.status == 503 else True
     assert done is not (not is_stored)
     assert len(heard) == (1 if done else 0)
+
+
+# Those who come in between
+
+
+NARROW = {
+    "only": lambda documents, handler: documents.only("name", "size"),
+    "exclude": lambda documents, handler: documents.exclude("more"),
+}
+THINGS = flatten(
+    [
+        ModelHive.routes_for(OnsetThing, hidden=["hush"]),
+        *(
+            ModelHive.routes_for(OnsetThing, resource_name=f"onset_{name}", hidden=["hush"], scope=scope)
+            for name, scope in NARROW.items()
+        ),
+    ]
+)
+THING, THING_PATH = {"name": "old", "size": 1, "more": "m", "hush": "h", "seen": 0}, f"/onset_thing/{ID}"
+CHANGES = {
+    "PUT": ("PUT", {"size": 2}),
+    "PATCH": ("PATCH", {"size": 2}),
+    "JSON Patch": ("PATCH", [op("replace", "/size", value=2)]),
+}
+PLAIN = {name: change for name, change in CHANGES.items() if name != "JSON Patch"}
+
+
+@pytest.fixture
+def things(database):
+    insert(OnsetThing, **THING)
+    with serve(THINGS) as api:
+        yield api
+
+
+@pytest.mark.parametrize("signal", [signals.pre_update_instance, mongoengine_signals.pre_save],
+                         ids=["before it is told", "when it is saved"])  # fmt: skip
+@pytest.mark.parametrize(("method", "body"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("scope", NARROW)
+def test_if_match_holds_of_the_fields_that_a_scope_loads(things, scope, method, body, signal):
+    path, rival = f"/onset_{scope}/{ID}", Rival(behind(OnsetThing, {"$set": {"name": "rival"}}))
+    found = tag(things, path)
+    with signal.connected_to(rival, sender=OnsetThing), recorded(*POSTS) as heard:
+        answer = write(things, method, path, body, If_Match=found)
+    assert rival.came >= 1
+    assert answer.status == 412, answer.body
+    assert stored(OnsetThing) == {"_id": ID, **THING, "name": "rival"}
+    assert heard == []
+
+
+@pytest.mark.parametrize("given", [{}, {"If_Match": "*"}, {"If_Match": None}], ids=["none", "any", "tag"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+@pytest.mark.parametrize("scope", NARROW)
+def test_a_field_that_a_scope_leaves_out_can_be_set(things, scope, method, given):
+    path = f"/onset_{scope}/{ID}"
+    headers = {name: text or tag(things, path) for name, text in given.items()}
+    assert write(things, method, path, {"more": "new"}, **headers).status == 200
+    assert stored(OnsetThing) == {"_id": ID, **THING, "more": "new"}
+
+
+@pytest.mark.parametrize(("method", "body"), PLAIN.values(), ids=PLAIN)
+def test_a_handler_that_updates_its_own_document_keeps_nobody_from_writing(things, method, body):
+    runs = []
+
+    def see(sender, document, **_):
+        runs.append(document)
+        sender.objects(pk=document.pk).update(inc__seen=1)
+
+    with mongoengine_signals.pre_save.connected_to(see, sender=OnsetThing):
+        answer = write(things, method, THING_PATH, body)
+    assert answer.status == 200, answer.body
+    assert 1 <= len(runs) <= 10
+    assert stored(OnsetThing) == {"_id": ID, **THING, "size": 2, "seen": len(runs)}
+
+
+@pytest.mark.parametrize(("method", "body"), PLAIN.values(), ids=PLAIN)
+@pytest.mark.parametrize("is_matched", [False, True], ids=["whatever it is", "If-Match"])
+def test_a_field_that_others_change_all_the_time(things, method, body, is_matched):
+    rival = Rival(behind(OnsetThing, {"$inc": {"seen": 1}}), times=10**6)
+    headers = {"If_Match": tag(things, THING_PATH)} if is_matched else {}
+    with mongoengine_signals.pre_save.connected_to(rival, sender=OnsetThing), recorded(*POSTS) as heard:
+        answer = write(things, method, THING_PATH, body, **headers)
+    assert rival.came >= 1
+    assert answer.status == (412 if is_matched else 200), answer.body
+    size = 1 if is_matched else 2
+    assert stored(OnsetThing) == {"_id": ID, **THING, "size": size, "seen": rival.came}
+    assert [told.arguments["updated_fields"] for told in heard] == [{"size": {"from": 1, "to": 2}}] * (
+        size - 1
+    )
+
+
+def test_what_a_json_patch_tests_holds_when_it_is_stored_whoever_changes_it_all_the_time(things, monkeypatch):
+    monkeypatch.setattr("hive.races.PATIENCE", 0.3)
+    patch = [op("test", "/name", value="old"), op("replace", "/size", value=2)]
+    rival = Rival(behind(OnsetThing, {"$inc": {"seen": 1}}), times=10**6)
+    with mongoengine_signals.pre_save.connected_to(rival, sender=OnsetThing):
+        answer = write(things, "PATCH", THING_PATH, patch)
+    assert answer.status == 409, answer.body
+    assert stored(OnsetThing)["size"] == 1
+
+
+# Lists whose items have no name but their index
+
+
+UNSORTED = [{"rank": 3, "name": "c", "hush": "C"}, {"rank": 1, "name": "a", "hush": "A"}]
+ONE_ITEM = {
+    "the first by index": ("/items/0", {"name": "new"}, 0, "name"),
+    "the last by index": ("/items/1", {"name": "new"}, 1, "name"),
+    "the first by JSON Patch": ("", [op("replace", "/items/0/name", value="new")], 0, "name"),
+    "the last by JSON Patch": ("", [op("replace", "/items/1/name", value="new")], 1, "name"),
+    "by a JSON Patch of the item": ("/items/0", [op("replace", "/name", value="new")], 0, "name"),
+    "what it is sorted by": ("/items/0", {"rank": 0}, 0, "rank"),
+    "what it is sorted by, by JSON Patch": ("", [op("replace", "/items/1/rank", value=9)], 1, "rank"),
+}
+
+
+@pytest.mark.parametrize(("part", "body", "index", "name"), ONE_ITEM.values(), ids=ONE_ITEM)
+def test_the_item_that_is_meant_is_changed_where_the_list_is_not_in_order(database, part, body, index, name):
+    insert(OnsetSorted, items=UNSORTED)
+    with serve(ModelHive.routes_for(OnsetSorted, hidden=["items.hush"])) as api:
+        path = f"/onset_sorted/{ID}"
+        assert [item["name"] for item in api.get(path).json["items"]] == ["c", "a"]
+        answer = write(api, "PATCH", path + part, body)
+        assert answer.status == 200, answer.body
+        if not part:
+            assert answer.json == api.get(path).json
+    value = body[name] if isinstance(body, dict) else body[0]["value"]
+    items = [item | ({name: value} if at == index else {}) for at, item in enumerate(UNSORTED)]
+    assert stored(OnsetSorted)["items"] == sorted(items, key=lambda item: item["rank"])
+
+
+HELD = [{"name": name, "size": 1} for name in "abc"]
+HOLDER_PATH = f"/onset_holder/{ID}"
+TOUCHING = {
+    "PUT": ("PUT", {"size": 9}),
+    "PATCH": ("PATCH", {"size": 9}),
+    "JSON Patch": ("PATCH", [op("replace", "/size", value=9)]),
+    "DELETE": ("DELETE", None),
+}
+TAKING = {
+    "before it is told": (signals.pre_update_instance, OnsetHolder),
+    "when it is saved": (mongoengine_signals.pre_save, OnsetHolder),
+    "when it is valid": (mongoengine_signals.pre_save_post_validation, OnsetHolder),
+}
+
+
+@pytest.fixture
+def holder(database):
+    insert(OnsetHolder, items=HELD, n=1)
+    with serve(ModelHive.routes_for(OnsetHolder)) as api:
+        yield api
+
+
+@pytest.mark.parametrize(("signal", "sender"), TAKING.values(), ids=TAKING)
+@pytest.mark.parametrize("touching", TOUCHING)
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_index_means_the_item_that_it_meant_at_first(holder, index, touching, signal, sender):
+    method, body = TOUCHING[touching]
+    rival = Rival(behind(OnsetHolder, {"$pop": {"items": -1}}))
+    with signal.connected_to(rival, sender=sender), recorded(*POSTS) as heard:
+        answer = write(holder, method, f"{HOLDER_PATH}/items/{index}", body)
+    assert rival.came >= 1
+    assert answer.status == 409, answer.body
+    assert stored(OnsetHolder) == {"_id": ID, "items": HELD[1:], "n": 1}
+    assert heard == []
+
+
+def test_what_was_removed_is_told_as_it_was_when_it_was_removed(holder):
+    rival = Rival(behind(OnsetHolder, {"$set": {"n": 2, "items.1.size": 7}}))
+    with (
+        mongoengine_signals.pre_save.connected_to(rival, sender=OnsetHolder),
+        recorded(signals.post_delete_instance) as heard,
+    ):
+        assert holder.delete(f"{HOLDER_PATH}/items/1").status == 204
+    assert rival.came >= 2
+    assert [told.sender for told in heard] == [OnsetItem]
+    gone = heard[0].arguments["instance"]
+    assert (gone.name, gone.size) == ("b", 7)
+    assert stored(OnsetHolder) == {"_id": ID, "items": [HELD[0], HELD[2]], "n": 2}
+
+
+# Code of the application
+
+
+@pytest.mark.parametrize("headers", [{}, {"If-Match": "*"}], ids=["whatever it is", "If-Match"])
+def test_of_several_who_delete_a_document_one_does(database, monkeypatch, headers):
+    arrived = []
+    for name, value in {"may_go": Event(), "deleting": [], "is_second": Event()}.items():
+        monkeypatch.setattr(OnsetWaiting, name, value)
+    monkeypatch.setattr(storage, "COURTESY", 0.01)
+    insert(OnsetWaiting, name="x")
+    path = f"/onset_waiting/{ID}"
+
+    def arrive(sender, **_):
+        arrived.append(sender)
+        if len(arrived) == 3:
+            OnsetWaiting.may_go.set()
+
+    with (
+        serve(ModelHive.routes_for(OnsetWaiting)) as api,
+        signals.pre_delete_instance.connected_to(arrive, sender=OnsetWaiting),
+        recorded(signals.post_delete_instance) as heard,
+    ):
+        replies = at_once([lambda: api.delete(path, headers=headers)] * 3)
+    assert sorted(reply.status for reply in replies) == [204, 404, 404]
+    assert [told.arguments["instance"].pk for told in heard] == [ID]
+    assert collection(OnsetWaiting).count_documents({}) == 0
+
+
+def test_a_receiver_that_fails_for_one_of_many_keeps_the_others_from_nothing(database):
+    def refuse(sender, handler, **_):
+        if handler.values["n"] == 600:
+            raise RuntimeError("a mistake")
+
+    with (
+        serve(ModelHive.routes_for(OnsetNumber)) as api,
+        signals.pre_create_instance.connected_to(refuse, sender=OnsetNumber),
+        recorded(signals.post_create_instance) as heard,
+    ):
+        body = [{"n": n} for n in range(700)]
+        answer = api.post("/onset_number", json=body, headers={"Prefer": "transaction=no"})
+    assert answer.status == 207
+    assert [result["status"] for result in answer.json] == [500 if n == 600 else 201 for n in range(700)]
+    assert b"a mistake" not in answer.body
+    others = [n for n in range(700) if n != 600]
+    assert sorted(found["n"] for found in collection(OnsetNumber).find()) == others
+    assert sorted(told.arguments["instance"].n for told in heard) == others
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "body"),
+    [
+        pytest.param(OnsetIdle, "/onset_idle", {"name": "x"}, id="its own key"),
+        pytest.param(OnsetIdleNamed, "/onset_idle_named", {"key": "k"}, id="a key of the client"),
+    ],
+)
+def test_nothing_is_told_of_what_was_not_stored(database, model, path, body):
+    with serve(ModelHive.routes_for(model)) as api, recorded(signals.post_create_instance) as heard:
+        assert api.post(path, json=body).status == 500
+    assert collection(model).count_documents({}) == 0
+    assert heard == []
+
+
+@pytest.mark.parametrize("model", [OnsetCounted, OnsetHeard], ids=["save", "post_save"])
+@pytest.mark.parametrize("is_keyed", [False, True], ids=["transaction", "with a key"])
+def test_in_a_transaction_all_that_was_done_to_a_document_is_told(mongodb_database, model, is_keyed):
+    options = {} if is_keyed else {"transaction": True}
+    keys = [{"Idempotency-Key": f"key-{n}"} if is_keyed else {} for n in range(2)]
+    with (
+        mongoengine_signals.post_save.connected_to(count, sender=OnsetHeard),
+        serve(ModelHive.routes_for(model, **options)) as api,
+        recorded(signals.post_update_instance) as heard,
+    ):
+        root = "/onset_counted" if model is OnsetCounted else "/onset_heard"
+        made = api.post(root, json={"name": "x"}, headers=keys[0])
+        assert made.status == 201, made.body
+        path = f"{root}/{made.json['id']}"
+        read = api.get(path)
+        assert made.json == read.json == {"id": made.json["id"], "name": "x", "version": 1}
+        assert made.headers["Etag"] == read.headers["Etag"]
+        put = api.patch(path, json={"name": "y"}, headers=keys[1])
+        assert put.status == 200, put.body
+        read = api.get(path)
+        assert put.json == read.json == {"id": made.json["id"], "name": "y", "version": 2}
+        assert put.headers["Etag"] == read.headers["Etag"]
+    told = {"name": {"from": "x", "to": "y"}, "version": {"from": 1, "to": 2}}
+    assert [one.arguments["updated_fields"] for one in heard] == [told]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_transaction_with_a_key_may_take_longer_than_a_beat(mongodb_database, monkeypatch, method):
+    beats, beat = Semaphore(0), idempotency.Claim.beat
+
+    def beaten(claim):
+        beat(claim)
+        if collection(OnsetBeaten).database[idempotency.COLLECTION].find_one({"beat": {"$gte": 1}}):
+            beats.release()
+
+    monkeypatch.setattr(idempotency, "BEAT", 0.01)
+    monkeypatch.setattr(idempotency.Claim, "beat", beaten)
+    monkeypatch.setattr(OnsetBeaten, "beats", beats)
+    insert(OnsetBeaten, name="old")
+    list(OnsetBeaten.objects)
+    path = "/onset_beaten" if method == "POST" else f"/onset_beaten/{ID}"
+    headers = {"Idempotency-Key": "key"}
+    with serve(ModelHive.routes_for(OnsetBeaten)) as api, recorded(*POSTS) as heard:
+        answer = api.request(method, path, json={"name": "new"}, headers=headers)
+        assert answer.status == (201 if method == "POST" else 200), answer.body
+        assert OnsetBeaten.objects(name="new").count() == 1
+        again = api.request(method, path, json={"name": "new"}, headers=headers)
+    assert (again.status, again.body) == (answer.status, answer.body)
+    assert OnsetBeaten.objects(name="new").count() == 1
+    assert len(heard) == 1
+
+
+# What goes over the wire
+
+
+def test_a_large_text_is_replaced_by_another(mongodb_database):
+    insert(OnsetText, text="a" * LARGE)
+    with serve(ModelHive.routes_for(OnsetText), hive_body_limit=2**24) as api:
+        answer = api.put(f"/onset_text/{ID}", json={"text": "b" * LARGE})
+    assert answer.status == 200, answer.body[:200]
+    assert stored(OnsetText)["text"] == "b" * LARGE
+
+
+@pytest.mark.parametrize(
+    "blanks", [" " * 1000, "\r\n\t " * 250, "\n" * 200_000], ids=["1,000", "mixed", "many"]
+)
+def test_an_array_is_one_whatever_blanks_are_before_it(mongodb_database, blanks):
+    with serve(ModelHive.routes_for(OnsetNumber)) as api:
+        body = f'{blanks}[{{"n": 1}}, {{"n": 2}}]'
+        answer = api.post("/onset_number", body=body, headers={"Content-Type": JSON})
+    assert answer.status == 201, answer.body
+    assert len(answer.json) == 2
+    assert sorted(found["n"] for found in collection(OnsetNumber).find()) == [1, 2]
+
+
+def state(reply):
+    return reply.headers["Etag"].strip('"').partition("-")[0]
+
+
+def test_a_tag_tells_nothing_of_what_is_hidden_to_those_who_try(database):
+    insert(OnsetThing, **THING)
+    plain = preconditions.state_of(collection(OnsetThing).find_one())
+    one, same, other = (Application(THINGS, cookie_secret=letter * 40) for letter in "aab")
+    with serve(one) as first, serve(same) as second, serve(other) as third:
+        states = [state(api.get(THING_PATH)) for api in (first, second, third)]
+        assert plain not in states
+        assert states[0] == states[1] != states[2]
+        guess = write(first, "PUT", THING_PATH, {"size": 2}, If_Match=f'"{plain}-{"0" * 16}"')
+        assert guess.status == 412, guess.body
+        answer = write(second, "PUT", THING_PATH, {"size": 2}, If_Match=tag(first, THING_PATH))
+        assert answer.status == 200, answer.body
+        assert state(answer) == state(first.get(THING_PATH))
+        assert state(answer) != preconditions.state_of(collection(OnsetThing).find_one())

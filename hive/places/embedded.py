@@ -74,8 +74,9 @@ class Embedded(Field, Holder):
         """The place to which that segment leads."""
         return self
 
-    def follow(self, part: Any) -> None:
-        """Mean the same object by its new name, where it has one."""
+    def state_with(self, part: Any) -> str:
+        """The state of the object, which a write has made of what was here."""
+        return self.state
 
 
 class ListedEmbedded(Embedded):
@@ -95,9 +96,11 @@ class ListedEmbedded(Embedded):
             raise Conflict("The list has changed, so that an index means another item of it.")
         return found
 
-    def follow(self, part: Any) -> None:
-        if not is_by_index(part):
-            self.key = item_name(part, 0)
+    def state_with(self, part: Any) -> str:
+        items = self.holder.latest.get(self.member.field.db_field) or []
+        same = (raw for raw in items if self.kind.to_python(raw) == part)  # wherever it is, by whatever name
+        found = next(same, None)
+        return self.state if found is None else self.world.handler.seal(found)
 
     @property
     def latest(self) -> Raw:

@@ -7,6 +7,7 @@ from typing import Any
 from hive import protection
 from hive.errors import NotFound
 from hive.lazy import lazy
+from hive.origins import SAFE
 from hive.places import pages
 from hive.places.pages import Page
 from hive.places.place import Holder, Item, Place, World
@@ -55,7 +56,7 @@ class Collection(Place):
             [f"{self.resource.name}/{name}"],
             lambda rows: rows.where(query).first({"_id": raw["_id"]}),
         )
-        row.found = raw
+        row.found, row.is_filtered = raw, True
         return row
 
     @property
@@ -73,7 +74,8 @@ class Collection(Place):
 
     @lazy
     def rows(self) -> Rows:
-        return self.world.rows(self.resource)
+        rows = self.world.rows(self.resource)
+        return rows if self.world.handler.request.method in SAFE else rows.on_primary()
 
     @lazy
     def item(self) -> Callable[[Raw], Item]:
@@ -109,6 +111,7 @@ class Row(Holder):
         self.find = find
         self.checked: list[str] = []
         self.looked = False  # whether the answers came from the document itself
+        self.is_filtered = False  # whether it is meant for what it has
         self.key: Any = None  # its primary key, where that is all to find it by
 
     @lazy
@@ -118,7 +121,8 @@ class Row(Holder):
     @property
     def _rows(self) -> Rows:
         """The documents among which it is, by now."""
-        return self.world.rows(self.resource, self.model)
+        rows = self.world.rows(self.resource, self.model)
+        return rows if self.world.handler.request.method in SAFE else rows.on_primary()
 
     @property
     def raw(self) -> Raw:
@@ -131,7 +135,8 @@ class Row(Holder):
         """The document. A scope may leave out fields of it, which are then of no account."""
         is_whole = self.resource.scope is None or "projection" not in self._rows.how
         same = Same.ALL if is_whole else Same.LOADED
-        return Stored(self.hydrate(self.raw), self.raw, self._load, same)
+        is_chosen = self.is_filtered or self.resource.scope is not None
+        return Stored(self.hydrate(self.raw), self.raw, self._load, same, holds_whole=is_chosen)
 
     @property
     def latest(self) -> Raw:
