@@ -14,7 +14,7 @@ run: .venv/examples.stamp  ## serve the example application on http://127.0.0.1:
 	@$(BIN)/python -m examples.atlas
 
 test: .venv/dev.stamp  ## run all tests and measure coverage
-	@$(BIN)/python -m pytest --cov --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --cov --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.stamp  ## check style, format and types
 	$(BIN)/ruff check .

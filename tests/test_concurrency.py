@@ -101,7 +101,7 @@ def test_fifty_clients_that_count_with_if_match_count_every_time(mongodb_databas
     ("servers", "clients", "patches"),
     [
         pytest.param(1, 16, 2000, id="one server"),
-        pytest.param(2, 16, 800, id="two servers"),
+        pytest.param(2, 16, 400, id="two servers"),
         pytest.param(2, 4, 200, id="two servers, of which none waits for the other"),
     ],
 )
