@@ -25,6 +25,7 @@ MOST_DROPPED = 2**26
 class BodyHandler(ProblemHandler):
     """A handler that takes bodies."""
 
+    _is_over = False  # whether the body is larger than it may be
     _is_unchecked = False  # whether the token against forged requests is still to come, with the form
 
     @lazy
@@ -70,8 +71,9 @@ class BodyHandler(ProblemHandler):
         return texts.get("_xsrf", [])
 
     def data_received(self, chunk: bytes) -> None:
-        if len(self._body) <= self.body_limit:
+        if not self._is_over:
             self._body += chunk
+            self._is_over = len(self._body) > self.body_limit
 
     def _too_large(self) -> ContentTooLarge:
         return ContentTooLarge(f"The body is larger than {self.body_limit} bytes.")
@@ -91,7 +93,7 @@ class BodyHandler(ProblemHandler):
         return payload.array(self._checked_body(), most)
 
     def _checked_body(self) -> bytes:
-        if len(self._body) > self.body_limit:
+        if self._is_over:
             raise self._too_large()
         if "Content-Encoding" in self.request.headers:  # Tornado's decompress_request takes it away
             raise UnsupportedMediaType("The body must not be compressed.")

@@ -214,17 +214,14 @@ class ModelHandler(Many):
 
     def _removing(self, place: Embedded, precondition: Precondition) -> Write:
         """Take an embedded document out of its field, or its list."""
-        precondition.check(place.state)
         stored, locate = place.stored, place.holder.locate
         stored.holds_whole = stored.holds_whole or precondition.is_there
 
-        def edit(owner: Any) -> None:
+        def find(owner: Any) -> Any:
             precondition.check(place.state)
-            write.instance = place.found_in(owner)
-            place.take_from(owner)
+            return place.found_in(owner)
 
-        write = Removing(place.arguments, stored, locate, edit, place.current, telling=place.telling)
-        return write
+        return Removing(place.arguments, stored, locate, find, place.take_from, telling=place.telling)
 
     def _unlinking(self, place: Reference, precondition: Precondition) -> Write:
         """Unset a reference, or take it out of its list: only the holder changes."""

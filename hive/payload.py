@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from hive import patches
 from hive.codecs.containers import Embedded, Items, Mapping
 from hive.errors import BadRequest, ContentTooLarge, Invalid, UnsupportedMediaType
-from hive.patches import Operation
+from hive.patches import DEEPEST, Operation
 from hive.serializers import Serializer
 
 JSON = "application/json"
@@ -21,7 +21,6 @@ MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 PATCHES = (MERGE_PATCH, JSON_PATCH)
 """The media types of patches (RFC 7396, RFC 6902)."""
-DEEPEST = 64
 MOST_FORM_FIELDS = 1000
 LONGEST_INTEGER = 400
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)

@@ -4,13 +4,12 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
 from tornado.web import HTTPError
 
-from hive import errors, storage, transactions
+from hive import errors, transactions
 from hive.errors import Invalid, NotFound, Problem
 
 logger = logging.getLogger("hive")
@@ -18,7 +17,7 @@ logger = logging.getLogger("hive")
 AT_ONCE = 500
 """New documents that are inserted by one command."""
 FAILED_DEPENDENCY = {"status": 424, "title": "Failed Dependency"}
-"""The result of a document that could be written, if the others could (RFC 4918, 11.4)."""
+"""The result of a document that was not written, because of another (RFC 4918, 11.4)."""
 
 
 @dataclass
@@ -111,13 +110,9 @@ def store_apart(several: list[One], model: Any) -> None:
     for one in several:
         if one.error is None:
             try:
-                transactions.atomically(model, partial(one_alone, one))
+                transactions.atomically(model, one.write.store_alone)
             except Exception as error:  # noqa: BLE001 - it is told as the result
                 one.fail(error)
-
-
-def one_alone(one: One) -> None:
-    storage.alone(one.write.store())
 
 
 def pieces(several: list[One]) -> Iterator[list[One]]:

@@ -51,6 +51,10 @@ class Write:
         """Send what is told of it when it is done."""
         raise NotImplementedError
 
+    def store_alone(self) -> None:
+        """Do it without waiting for others, as in a transaction."""
+        storage.alone(self.store())
+
 
 class Creating(Write):
     """`part` has the class of the document, and builds it."""
@@ -158,20 +162,25 @@ class Linking(Embedding):
 
 
 class Removing(Updating):
-    """`instance` is what is taken away."""
+    """`take` takes away what `find` finds there."""
 
     def __init__(
         self,
         arguments: Sequence[str],
         stored: Stored,
         locate: Locate,
-        edit: Edit,
-        instance: Any,
+        find: Locate,
+        take: Edit,
         *,
         telling: Telling = nullcontext,
     ) -> None:
-        super().__init__(arguments, stored, locate, edit, telling=telling)
-        self.instance = instance
+        super().__init__(arguments, stored, locate, self._edit, telling=telling)
+        self.find, self.take = find, take
+        self.instance = find(locate(stored.document))
+
+    def _edit(self, owner: Any) -> None:
+        self.instance = self.find(owner)
+        self.take(owner)
 
     def before(self) -> Story:
         sender = type(self.instance)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from hive import answers, idempotency, outcomes, pool, storage, transactions
+from hive import answers, idempotency, outcomes, pool, transactions
 from hive.answers import Answer, answer
 from hive.authentication import ADMITTED
 from hive.emissions import Emission, Story
@@ -108,7 +108,7 @@ class Writer(Reader):
         return found[0]
 
     def _all_of(self, write: Write, made: Callable[[], Answer]) -> Answer:
-        storage.alone(write.store())
+        write.store_alone()
         return made()
 
     def _one_by_one(self, write: Write, made: Callable[[], Answer]) -> Story:
