@@ -5,16 +5,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs bench clean
+.PHONY: help run test test-unit lint docs bench clean
 
 help:  ## print this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 14
 
 run: .venv/examples.stamp  ## serve the example application on http://127.0.0.1:8888 (PORT, MONGODB_URI)
 	@$(BIN)/python -m examples.atlas
 
 test: .venv/dev.stamp  ## run all tests and measure coverage
-	@$(BIN)/python -m pytest --cov --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --cov --numprocesses 3 --dist worksteal
+
+test-unit: .venv/dev.stamp  ## run the tests that need no server
+	@$(BIN)/python -m pytest tests/unit --numprocesses 2 --dist worksteal
 
 lint: .venv/dev.stamp  ## check style, format and types
 	$(BIN)/ruff check .

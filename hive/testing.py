@@ -1,7 +1,7 @@
 """For the tests of applications built with hive, and of hive itself: real HTTP, a real or mocked MongoDB.
 
 Needs pytest and mongomock. ``pytest_plugins = ["hive.testing"]`` in a ``conftest.py`` gives the fixtures
-`mongomock_database`, `mongodb_server` and `mongodb_database`.
+`mongomock_database`, `mongodb_server`, `mongodb_database` and `new_mongodb_database`.
 """
 
 import asyncio
@@ -19,7 +19,15 @@ from urllib.parse import urlencode
 
 import mongoengine
 import mongomock
+import pymongo
 import pytest
+from pymongo.collection import Collection
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -173,9 +181,19 @@ def connected(name: str, **how: Any) -> Iterator[Any]:
     try:
         yield client[name]
     finally:
-        mongoengine.disconnect()
-        for model in subclasses(mongoengine.Document):  # mongoengine forgets one of two of the same name
-            model._disconnect()
+        disconnect()
+
+
+def disconnect() -> None:
+    """End mongoengine's default connection, and let all models forget it."""
+    mongoengine.disconnect()
+    for model in documents():  # mongoengine forgets one of two of the same name
+        model._disconnect()
+
+
+def documents() -> set[Any]:
+    """All classes of documents that are defined."""
+    return set(subclasses(mongoengine.Document))
 
 
 def subclasses(parent: Any) -> Iterator[Any]:
@@ -183,6 +201,84 @@ def subclasses(parent: Any) -> Iterator[Any]:
     for child in parent.__subclasses__():
         yield child
         yield from subclasses(child)
+
+
+class UsedCollections(CommandListener):
+    """The collections that commands have named, and those whose indexes or options they have set."""
+
+    DEFINING = ("collMod", "create", "createIndexes", "dropIndexes")
+
+    def __init__(self) -> None:
+        self.named: set[str] = set()
+        self.defined: set[str] = set()
+
+    def started(self, event: CommandStartedEvent) -> None:
+        name = event.command.get(event.command_name)
+        if isinstance(name, str):
+            self.named.add(name)
+            if event.command_name in self.DEFINING:
+                self.defined.add(name)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
+
+
+class LastingClient(pymongo.MongoClient[dict[str, Any]]):
+    """A client that `mongoengine.disconnect` leaves open."""
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().close()
+
+
+class SharedDatabase:
+    """One database for many tests, each of which finds it empty.
+
+    Between tests the documents of the collections that were used are deleted; their indexes stay, unless a
+    test has changed them or has defined the model. What other clients do to other collections stays, too.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.used = UsedCollections()
+        self.name = f"hive-{uuid.uuid4().hex[:12]}"
+        self.client = LastingClient(uri, uuidRepresentation="standard", event_listeners=[self.used])
+        self.bound: dict[Any, Any] = {}  # by model, mongoengine's collection
+        self.settled: set[str] = set()  # collections that have the indexes of their models
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """mongoengine's default connection to it, while the block runs."""
+        models = documents()
+        for model, collection in self.bound.items():
+            model._collection = collection
+        with connected(self.name, mongo_client_class=lambda **_: self.client) as database:
+            yield database
+            self.empty(database, {model._meta.get("collection") for model in documents() - models})
+            self.bound = {model: model._collection for model in models if self.is_bound(model)}
+
+    def is_bound(self, model: Any) -> bool:
+        collection = vars(model).get("_collection")
+        return isinstance(collection, Collection) and collection.name in self.settled
+
+    def empty(self, database: Any, temporary: set[str]) -> None:
+        """Delete all documents, and the collections that a test has defined for itself."""
+        named, redefined = set(self.used.named), self.used.defined & self.settled
+        for name in named & (temporary | redefined):
+            database.drop_collection(name)
+        for name in named - temporary - redefined:
+            database[name].delete_many({})
+        self.settled = (self.settled | named) - temporary - redefined
+        self.used.named.clear()
+        self.used.defined.clear()
+
+    def drop(self) -> None:
+        self.client.drop_database(self.name)
+        self.client.end()
 
 
 @pytest.fixture
@@ -203,9 +299,27 @@ def mongodb_server() -> Iterator[str]:
         yield server.uri
 
 
+@pytest.fixture(scope="session")
+def shared_mongodb(mongodb_server: str) -> Iterator[SharedDatabase]:
+    """The database of `mongodb_database`."""
+    shared = SharedDatabase(mongodb_server)
+    yield shared
+    shared.drop()
+
+
 @pytest.fixture
-def mongodb_database(mongodb_server: str) -> Iterator[Any]:
-    """mongoengine's default connection, on an empty database of a real server; for one test."""
+def mongodb_database(shared_mongodb: SharedDatabase) -> Iterator[Any]:
+    """mongoengine's default connection, on an empty database of a real server; for one test.
+
+    All tests of a process use the same one, one after another. Collections keep their indexes.
+    """
+    with shared_mongodb.connected() as database:
+        yield database
+
+
+@pytest.fixture
+def new_mongodb_database(mongodb_server: str) -> Iterator[Any]:
+    """The same, on a new database: for tests of indexes and options, and of what other processes store."""
     with connected(f"hive-{uuid.uuid4().hex[:12]}", host=mongodb_server) as database:
         yield database
         database.client.drop_database(database.name)

@@ -13,13 +13,13 @@ import bson
 import mongoengine as me
 import pytest
 from bson import Decimal128, ObjectId
-from sending import Listener
 from tornado.web import Application
 
 import hive
 from hive import AuthHive, ModelHive, Provider, cursors, flatten, signals
 from hive.reading import NO_SECRET
 from hive.testing import connected, serve
+from tests.support.commands import Listener
 
 naive = datetime  # as mongoengine has times: in UTC, without saying so
 

@@ -13,7 +13,7 @@ from mongoengine import signals as mongoengine_signals
 
 from hive import ModelHive, flatten, races, signals, storage
 from hive.testing import recorded, serve
-from tests.sending import at_once
+from tests.support.threads import at_once
 
 FIELDS = ("a", "b", "c", "d", "e")
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}

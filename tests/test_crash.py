@@ -1,12 +1,13 @@
-"""Processes are killed under load: nothing is lost, nothing is done twice; and `tests.crash` would notice."""
+"""Processes are killed under load: nothing is lost, nothing is done twice; and `crash` would notice."""
 
 import subprocess
 import sys
 import time
 
-import crash
 import pytest
 from bson import ObjectId
+
+from tests.support import crash
 
 WRITERS = 8
 
@@ -149,7 +150,7 @@ def test_it_runs_as_a_module():
     command = [
         sys.executable,
         "-m",
-        "tests.crash",
+        "tests.support.crash",
         "--rounds",
         "0",
         "--seconds-per-round",

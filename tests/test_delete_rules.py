@@ -9,7 +9,7 @@ import hive
 from hive import ModelHive, signals
 from hive.errors import Conflict, NotFound
 from hive.testing import recorded, serve
-from tests.sending import at_once
+from tests.support.threads import at_once
 
 
 class RuledUser(me.Document):

@@ -18,7 +18,6 @@ from pathlib import Path
 import mongoengine as me
 import pytest
 from mongoengine import signals as engine_signals
-from sending import at_once
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -35,6 +34,7 @@ from hive import (
     signals,
 )
 from hive.testing import recorded, serve
+from tests.support.threads import at_once
 
 
 class IdemPlace(me.EmbeddedDocument):

@@ -6,11 +6,12 @@ import mongoengine as me
 import pytest
 from mongoengine.signals import post_save, pre_save
 from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge
-from sending import Listener, at_once
 
 from hive import ModelHive, flatten, signals
 from hive.insertions import Insertion, is_only_inserted
 from hive.testing import connected, recorded, serve
+from tests.support.commands import Listener
+from tests.support.threads import at_once
 
 
 class Insertions(Listener):

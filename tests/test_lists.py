@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl, urlsplit
 import mongoengine as me
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from sending import Commands
 
 from hive import ModelHive, flatten, signals
 from hive.permissions import concealed, regardless
 from hive.testing import connected, recorded, serve
+from tests.support.commands import Commands
 
 
 class ListPart(me.EmbeddedDocument):

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import mongoengine as me
 import pytest
 from mongoengine import signals as engine_signals
-from sending import at_once
 from tornado.web import Application, RequestHandler
 
 from hive import AuthHive, ModelHive, NotFoundHandler, Problem, Provider, flatten, signals
 from hive.errors import Conflict, NotFound
 from hive.permissions import concealed, everyone, owner
 from hive.testing import recorded, serve
+from tests.support.threads import at_once
 
 
 class ManyUser(me.Document):

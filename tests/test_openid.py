@@ -7,7 +7,14 @@ from functools import partial
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from hostile import (
+from tornado import simple_httpclient
+from tornado.web import Application
+
+from hive import AuthHive, GoogleProvider, OpenIDProvider
+from hive.auth import fetching, tokens
+from hive.signals import request_started, unauthorized_user
+from hive.testing import recorded, serve
+from tests.support.hostile import (
     CLIENT_ID,
     CLIENT_SECRET,
     Asking,
@@ -18,13 +25,6 @@ from hostile import (
     says,
     until,
 )
-from tornado import simple_httpclient
-from tornado.web import Application
-
-from hive import AuthHive, GoogleProvider, OpenIDProvider
-from hive.auth import fetching, tokens
-from hive.signals import request_started, unauthorized_user
-from hive.testing import recorded, serve
 
 DISCOVERY = "/.well-known/openid-configuration"
 START = "/auth/signin/openid/"

@@ -19,7 +19,7 @@ import hive
 from hive import ModelHive, pool, signals
 from hive.errors import Unavailable
 from hive.testing import connected, recorded, serve
-from tests.sending import Listener
+from tests.support.commands import Listener
 
 OP_MSG = 2013
 DEADLINE = 0.5

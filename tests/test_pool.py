@@ -27,7 +27,6 @@ from mongoengine import (
     StringField,
 )
 from pymongo.errors import AutoReconnect, NetworkTimeout, OperationFailure
-from sending import Listener
 from tornado.web import RequestHandler
 
 from hive import ModelHive, flatten, pool, signals
@@ -35,6 +34,7 @@ from hive.embedded import Server
 from hive.errors import Unavailable
 from hive.testing import connected, serve
 from hive.threads import MOST_UNDER_WAY, Batch, Joint
+from tests.support.commands import Listener
 
 threads = set()
 

@@ -9,11 +9,11 @@ from contextlib import closing
 
 import mongoengine as me
 import pytest
-from sending import Listener
 from tornado.web import Application
 
 from hive import AuthHive, ModelHive, flatten, signals
 from hive.testing import connected, serve
+from tests.support.commands import Listener
 
 PROBLEM = "application/problem+json"
 CALLS = []

@@ -9,11 +9,11 @@ from mongoengine import Q
 from mongoengine.context_managers import switch_db
 from mongoengine.queryset import QuerySet, queryset_manager
 from pymongo import ReadPreference
-from sending import Listener
 
 from hive import ModelHive, flatten
 from hive.rows import BY_KEY, Rows, both, rows_of
 from hive.testing import connected, serve
+from tests.support.commands import Listener
 
 SCOPES = {}
 

@@ -9,12 +9,12 @@ from urllib.parse import quote
 import mongoengine as me
 import pytest
 from bson import DBRef, ObjectId
-from sending import Listener
 from tornado.web import Application
 
 from hive import AuthHive, ModelHive, NotFoundHandler, Provider, flatten
 from hive.permissions import concealed, owner, role, signed_in
 from hive.testing import connected, serve
+from tests.support.commands import Listener
 
 MISSING = "65a0000000000000000000ff"
 

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 import pytest
 from bson import ObjectId
-from hostile import CLIENT_ID, CLIENT_SECRET, Browser, Hostile, says
 from tornado.web import Application, RequestHandler
 
 from hive import AuthHive, NotFoundHandler, OpenIDProvider, Provider, authenticated
 from hive.errors import Forbidden, Unauthorized
 from hive.signals import authorized_user, pre_get_user_details, unauthorized_user
 from hive.testing import recorded, serve
+from tests.support.hostile import CLIENT_ID, CLIENT_SECRET, Browser, Hostile, says
 
 PROBLEM = "application/problem+json"
 KEY = "the secret key of this application, which is long"

@@ -14,7 +14,6 @@ from contextlib import closing, suppress
 import mongoengine as me
 import pytest
 import zstandard
-from sending import Commands
 from tornado.web import Application
 
 from hive import AuthHive, ModelHive, flatten, pool, signals
@@ -22,6 +21,7 @@ from hive.embedded import Server
 from hive.errors import Forbidden
 from hive.places import pages
 from hive.testing import connected, recorded, serve
+from tests.support.commands import Commands
 
 NDJSON = {"Accept": "application/x-ndjson"}
 PROBLEM = "application/problem+json"

@@ -6,10 +6,11 @@ import uuid
 import mongoengine as me
 import pytest
 from bson import ObjectId
-from sending import Commands, at_once
 
 from hive import ModelHive, flatten, signals
 from hive.testing import connected, recorded, serve
+from tests.support.commands import Commands
+from tests.support.threads import at_once
 
 
 class TogetherNote(me.Document):

@@ -7,7 +7,6 @@ from functools import partial
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from hostile import CLIENT_ID, CURVES, Asking, Browser, Hostile, Key, b64, hs256, jws, until
 from tornado.web import Application
 
 from hive import AuthHive, Provider
@@ -16,6 +15,7 @@ from hive.auth.openid import OpenIDProvider
 from hive.errors import Forbidden
 from hive.signals import authorized_user, pre_get_user_details, request_started
 from hive.testing import recorded, serve
+from tests.support.hostile import CLIENT_ID, CURVES, Asking, Browser, Hostile, Key, b64, hs256, jws, until
 
 AUDIENCE = "https://api.example.org"
 STRANGER = Key("stranger")

@@ -13,7 +13,8 @@ from pymongo.errors import OperationFailure
 from hive import ModelHive, Problem, signals, transactions
 from hive.embedded import free_port
 from hive.testing import connected, recorded, serve
-from tests.sending import Listener, at_once
+from tests.support.commands import Listener
+from tests.support.threads import at_once
 
 CLIENTS, EACH = 16, 5
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}

@@ -13,7 +13,7 @@ from tornado.web import Application
 
 from hive import ModelHive, flatten, idempotency, pool, preconditions, signals, storage
 from hive.testing import recorded, serve
-from tests.sending import at_once
+from tests.support.threads import at_once
 
 ID = ObjectId("65a000000000000000000001")
 JSON, JSON_PATCH = "application/json", "application/json-patch+json"

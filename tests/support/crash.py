@@ -1,6 +1,6 @@
 """Kills the application or MongoDB under load, again and again, and tells what was lost or done twice.
 
-    python -m tests.crash --rounds 10 [--writers 8] [--seconds-per-round 1] [--target both] [--seed 1]
+    python -m tests.support.crash --rounds 10 [--writers 8] [--seconds-per-round 1] [--target both] [--seed 1]
 
 Every write has an `Idempotency-Key` and is sent until it gets a final answer. Then what MongoDB has is held
 against the answers. MongoDB is an embedded one, or that of HIVE_TEST_MONGODB_URI or MONGODB_URI, which cannot
@@ -31,7 +31,7 @@ import pymongo
 
 from hive.embedded import HOST, Server, free_port
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TARGETS = ("application", "mongodb")
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -101,7 +101,7 @@ class Write:
 
 
 class Application:
-    """The process of `tests/crashing.py`, always on the same port."""
+    """The process of `tests/support/crashing.py`, always on the same port."""
 
     def __init__(self, uri, database, log):
         self.port = free_port()
@@ -121,7 +121,7 @@ class Application:
 
     def spawn(self):
         self.kill()
-        command = [sys.executable, str(ROOT / "tests" / "crashing.py"), *self.arguments]
+        command = [sys.executable, str(ROOT / "tests" / "support" / "crashing.py"), *self.arguments]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The application that `tests.crash` kills: python tests/crashing.py PORT MONGODB_URI DATABASE.
+"""The application that `crash` kills: python tests/support/crashing.py PORT MONGODB_URI DATABASE.
 
 It ends with the process that started it: when its standard input does.
 """
