@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
 from hive.testing import Client
+from tests.support.threads import PATIENCE
 
 CLIENT_ID = "the-client"
 CLIENT_SECRET = "the-secret-of:the client/"
@@ -40,10 +41,10 @@ def jws(header, claims, sign):
 
 
 @cache
-def private_key(kid, alg, bits):
-    if alg in CURVES:
-        return ec.generate_private_key(CURVES[alg]())
-    return ed25519.Ed25519PrivateKey.generate() if alg == "EdDSA" else rsa.generate_private_key(65537, bits)
+def private_key(kid, kind, bits):
+    if kind in CURVES:
+        return ec.generate_private_key(CURVES[kind]())
+    return ed25519.Ed25519PrivateKey.generate() if kind == "EdDSA" else rsa.generate_private_key(65537, bits)
 
 
 class Key:
@@ -51,7 +52,7 @@ class Key:
 
     def __init__(self, kid="first", alg="RS256", *, bits=2048, **published):
         self.kid, self.alg, self.published = kid, alg, published
-        self.private = private_key(kid, alg, bits)
+        self.private = private_key(kid, alg if alg in CURVES or alg == "EdDSA" else "RSA", bits)
 
     @property
     def jwk(self):
@@ -71,22 +72,50 @@ def hs256(secret):
     return lambda data: hmac.digest(secret, data, "sha256")
 
 
-class Hostile:
-    """The provider; honest until told otherwise.
+class Issuing:
+    """What a provider says of itself, and the tokens that it issues; honest until told otherwise.
 
     - `keys`: what it publishes; the first of them signs.
-    - `document`, `claims`, `tokens`, `profile`, `callback`: what is changed in the discovery document, its ID
-      tokens, the answers of its token and userinfo endpoints, and the parameters of the callback; None
-      removes.
+    - `document`, `claims`: what is changed in the discovery document and its ID tokens; None removes.
+    - `requests`: the paths it was asked for.
+    """
+
+    def __init__(self, url):
+        self.url, self.keys, self.document, self.claims, self.requests = url, [Key()], {}, {}, []
+
+    def token(self, key=None, header=None, sign=None, **claims):
+        """An ID token for the client, with changes to its header and claims; None removes."""
+        key, now = key or self.keys[0], int(time.time())
+        honest = {"iss": self.url, "aud": CLIENT_ID, "sub": "ann", "iat": now, "exp": now + 300}
+        honest |= {"name": "Ann", "email": "ann@example.org", "jti": token_urlsafe(6)}
+        header = changed({"alg": key.alg, "kid": key.kid, "typ": "JWT"}, header or {})
+        return jws(header, changed(honest, self.claims | claims), sign or key.sign)
+
+    def described(self):
+        """The discovery document."""
+        endpoints = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
+        document = {f"{name}_endpoint": f"{self.url}/{path}" for name, path in endpoints.items()}
+        document |= {"issuer": self.url, "jwks_uri": f"{self.url}/jwks", "response_types_supported": ["code"]}
+        return changed(document, self.document)
+
+    def published(self):
+        """The public keys."""
+        return {"keys": [key.jwk if isinstance(key, Key) else key for key in self.keys]}
+
+
+class Hostile(Issuing):
+    """The provider, over HTTP.
+
+    - `tokens`, `profile`, `callback`: what is changed in the answers of its token and userinfo endpoints, and
+      in the parameters of the callback; None removes.
     - `instead`: how it answers at a path, as functions of the request.
-    - `requests`: the paths it was asked for; `exchanges`: what came to its token endpoint.
+    - `exchanges`: what came to its token endpoint.
     - `secrets`: every code and token that it has given away.
     """
 
     def __init__(self, certificate=None):
-        self.keys, self.instead = [Key()], {}
-        self.document, self.claims, self.tokens, self.profile, self.callback = {}, {}, {}, {}, {}
-        self.requests, self.exchanges, self.grants, self.secrets = [], [], {}, []
+        self.instead, self.tokens, self.profile, self.callback = {}, {}, {}, {}
+        self.exchanges, self.grants, self.secrets = [], {}, []
         self.sent, self.released = 0, threading.Event()
         self.server = Server(("127.0.0.1", 0), handler_of(self))
         if certificate is not None:
@@ -94,7 +123,7 @@ class Hostile:
             context.load_cert_chain(certificate)
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
-        self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
+        super().__init__(f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}")
 
     def __enter__(self):
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
@@ -107,24 +136,13 @@ class Hostile:
         self.thread.join()
         self.server.server_close()
 
-    def token(self, key=None, header=None, sign=None, **claims):
-        """An ID token for the client, with changes to its header and claims; None removes."""
-        key, now = key or self.keys[0], int(time.time())
-        honest = {"iss": self.url, "aud": CLIENT_ID, "sub": "ann", "iat": now, "exp": now + 300}
-        honest |= {"name": "Ann", "email": "ann@example.org", "jti": token_urlsafe(6)}
-        header = changed({"alg": key.alg, "kid": key.kid, "typ": "JWT"}, header or {})
-        return jws(header, changed(honest, self.claims | claims), sign or key.sign)
-
     # What it answers
 
     def discover(self, request):
-        endpoints = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
-        document = {f"{name}_endpoint": f"{self.url}/{path}" for name, path in endpoints.items()}
-        document |= {"issuer": self.url, "jwks_uri": f"{self.url}/jwks", "response_types_supported": ["code"]}
-        return changed(document, self.document)
+        return self.described()
 
     def publish(self, request):
-        return {"keys": [key.jwk if isinstance(key, Key) else key for key in self.keys]}
+        return self.published()
 
     def authorize(self, request):
         """Send the browser back with a code; there is nobody to ask."""
@@ -170,7 +188,7 @@ class Hostile:
 
     def hang(self, request):
         """Say nothing until it is released, and then nothing either."""
-        self.released.wait(60)
+        self.released.wait(PATIENCE)
 
     def drip(self, request):
         """Send an answer that goes on, byte by byte."""
@@ -190,7 +208,7 @@ class Hostile:
                 request.wfile.write(data)
                 self.sent += 2**16
                 if gated and self.sent == 2**17:
-                    self.released.wait(60)
+                    self.released.wait(PATIENCE)
 
         return answer
 
@@ -318,28 +336,3 @@ class Browser:
         back = Client(url.port).get(f"{url.path}?{url.query}")
         assert back.status == 302, back.body
         return back.headers["Location"]
-
-
-def until(condition):
-    """Wait for what another thread does."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.005)
-
-
-class Asking(threading.Thread):
-    """A request in a thread of its own; `reply` waits for its answer."""
-
-    def __init__(self, ask):
-        super().__init__(daemon=True)
-        self.ask = ask
-        self.start()
-
-    def run(self):
-        self.answer = self.ask()
-
-    @property
-    def reply(self):
-        self.join(20)
-        return self.answer
