@@ -1,21 +1,19 @@
-"""hive.signin: what /auth/ answers, custom providers, the signals of sign-in, and what is told to nobody."""
+"""Sign-in over HTTP: the routes, providers of one's own, signals, and what is told to nobody."""
 
 import base64
 import json
 import logging
-from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
 
 import pytest
-from bson import ObjectId
 from tornado.web import Application, RequestHandler
 
 from hive import AuthHive, NotFoundHandler, OpenIDProvider, Provider, authenticated
 from hive.errors import Forbidden, Unauthorized
 from hive.signals import authorized_user, pre_get_user_details, unauthorized_user
 from hive.testing import recorded, serve
-from tests.support.hostile import CLIENT_ID, CLIENT_SECRET, Browser, Hostile, says
+from tests.support.hostile import CLIENT_ID, CLIENT_SECRET, Browser, says
 
 PROBLEM = "application/problem+json"
 KEY = "the secret key of this application, which is long"
@@ -55,12 +53,6 @@ def application(*providers, prefix="", **how):
     made = Application(routes, default_handler_class=NotFoundHandler)
     AuthHive.configure(made, secret_key=KEY, **{"signin_rate": None, "write_rate": None} | how)
     return made
-
-
-@pytest.fixture
-def hostile():
-    with Hostile() as provider:
-        yield provider
 
 
 @pytest.fixture
@@ -132,20 +124,19 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("path", ROUTES)
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "BREW"])
-def test_other_methods_are_not_allowed_and_the_answer_tells_which_are(browser, path, method):
-    reply = browser.request(method, path)
-    assert (reply.status == 405) == (method not in ROUTES[path])
-    if reply.status == 405:
-        assert reply.headers["Content-Type"] == PROBLEM
-        assert ROUTES[path] <= set(reply.headers["Allow"].split(", ")) <= ROUTES[path] | {"OPTIONS"}
+def test_other_methods_are_not_allowed_and_the_answer_tells_which_are(browser, path):
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "BREW"):
+        reply = browser.request(method, path)
+        assert (reply.status == 405) == (method not in ROUTES[path]), method
+        if reply.status == 405:
+            assert reply.headers["Content-Type"] == PROBLEM
+            assert ROUTES[path] <= set(reply.headers["Allow"].split(", ")) <= ROUTES[path] | {"OPTIONS"}
     options = browser.request("OPTIONS", path)
     assert options.status == 204
     assert ROUTES[path] <= set(options.headers["Allow"].split(", "))
 
 
-@pytest.mark.parametrize("prefix", ["", "/api/v1", "api"])
-@pytest.mark.parametrize("end", ["", "/"])
+@pytest.mark.parametrize(("prefix", "end"), [("", "/"), ("/api/v1", ""), ("api", "/")])
 def test_the_routes_have_the_prefix_and_work_without_the_last_slash(hostile, mongomock_database, prefix, end):
     openid = OpenIDProvider(hostile.url, CLIENT_ID)
     with serve(application(openid, prefix=prefix)) as client:
@@ -161,7 +152,7 @@ def test_the_routes_have_the_prefix_and_work_without_the_last_slash(hostile, mon
         assert browser.get(f"{root}/auth/me/x").status == 404
 
 
-@pytest.mark.parametrize("name", ["club", "nobody", "Openid", "openid%00", "..", "%2e%2e", "a" * 2000])
+@pytest.mark.parametrize("name", ["club", "Openid", "openid%00", "%2e%2e", "a" * 2000])
 def test_a_redirect_by_an_unknown_provider_or_one_without_pages_is_404(browser, name):
     for path in (f"/auth/signin/{name}/", f"/auth/callback/{name}/?code=a&state=b"):
         assert browser.get(path).status == 404
@@ -178,10 +169,7 @@ def test_a_redirect_by_an_unknown_provider_or_one_without_pages_is_404(browser, 
         ({"body": b"\xff", "headers": {"Content-Type": "application/json"}}, 400),
         ({"body": b"{}", "headers": {"Content-Type": "text/plain"}}, 415),
         ({"json": {}}, 400),
-        *(
-            ({"json": {"provider": name, "password": "sesame", "id": "x"}}, 400)
-            for name in (7, ["club"], {}, "")
-        ),
+        ({"json": {"provider": ["club"], "password": "sesame", "id": "x"}}, 400),
         ({"json": {"provider": "nobody", "password": "sesame", "id": "x"}}, 400),
         ({"json": {"provider": "club", "password": "sesame", "id": "x" * 2**17}}, 413),
     ],
@@ -201,26 +189,14 @@ def test_a_form_signs_in_too_and_one_provider_needs_no_name(mongomock_database):
 
 # Foreign pages
 
-FOREIGN = [
-    {"Origin": "https://evil.example"},
-    {"Origin": "null"},
-    {"Origin": "{origin}.evil.example"},
-    {"Origin": "{origin}", "Sec-Fetch-Site": "cross-site"},
-    {"Origin": "{origin}", "Sec-Fetch-Site": "same-site"},
-    {"Origin": "https://127.0.0.1"},
-    {"Origin": ""},
-]
-
-
-def foreign(browser, headers):
-    return {name: value.format(origin=browser.origin) for name, value in headers.items()}
+FOREIGN = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}]
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 def test_a_foreign_page_signs_nobody_in(browser, headers):
     credentials = {"provider": "club", "password": "sesame", "id": "eve"}
     for how in ({"json": credentials}, {"form": credentials}):
-        reply = browser.post("/auth/signin/", headers=foreign(browser, headers), **how)
+        reply = browser.post("/auth/signin/", headers=headers, **how)
         assert is_refused(reply, 403)
     assert browser.cookies == {}
 
@@ -232,8 +208,9 @@ def test_a_foreign_page_signs_nobody_out(browser, headers):
         cookie = {"Cookie": f"__Host-session={browser.session}"}
         reply = browser.client.post("/auth/signout/", headers=cookie)
     else:
-        reply = browser.post("/auth/signout/", headers=foreign(browser, headers))
+        reply = browser.post("/auth/signout/", headers=headers)
     assert is_refused(reply, 403)
+    assert "Set-Cookie" not in reply.headers
     assert browser.user["id"] == "ann"
 
 
@@ -244,29 +221,8 @@ def test_a_client_that_is_no_browser_needs_no_origin_to_sign_in(api):
 
 # Where the browser goes in the end
 
-HERE = [
-    "/",
-    "/a/b?c=d&e=f#g",
-    "/%2F%2Fevil.example",
-    "/a//b",
-    "/?next=//evil.example",
-    "/@evil.example",
-    "/a b",
-]
-ELSEWHERE = [
-    *("//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "\\/evil.example"),
-    *("https://evil.example", "https:evil.example", "http:///evil.example", "javascript:alert(1)"),
-    *("data:text/html,x", "evil.example", "@evil.example", ".evil.example", "", "?a", "#a"),
-    *("/\t/evil.example", "/\n/evil.example", "/\r\nSet-Cookie: a=b", "\t//evil.example", " //evil.example"),
-    *("/\0", "/\x7f", "/a\\b", "/\u2028", "/\u3002evil", "/\uff0fevil.example", "/" + "a" * 2000),
-    "http://127.0.0.1@evil.example",
-    "{origin}@evil.example",
-    "{origin}.evil.example/",
-    "{origin}/",
-]
 
-
-@pytest.mark.parametrize("target", HERE)
+@pytest.mark.parametrize("target", ["/", "/a/b?c=d&e=f#g", "/a b"])
 def test_the_browser_goes_to_a_path_of_the_application_in_the_end(browser, target):
     reply = browser.get(browser.start(f"{START}?next={quote(target, safe='')}"))
     assert (reply.status, reply.headers["Location"]) == (302, target)
@@ -275,7 +231,9 @@ def test_the_browser_goes_to_a_path_of_the_application_in_the_end(browser, targe
     assert browser.user is None
 
 
-@pytest.mark.parametrize("target", ELSEWHERE, ids=repr)
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\r\nSet-Cookie: a=b", "", "{origin}/"]
+)
 def test_the_browser_goes_nowhere_else(browser, target):
     ann(browser)
     query = "?next=" + quote(target.format(origin=browser.origin), safe="")
@@ -293,8 +251,7 @@ def test_what_is_no_next_is_refused(browser, query):
     assert is_refused(browser.post("/auth/signout/" + query), 400)
 
 
-@pytest.mark.parametrize("letter", ["a", '"', "%", "~"])
-@pytest.mark.parametrize("length", [1000, 2000])
+@pytest.mark.parametrize(("letter", "length"), [("a", 1000), ('"', 1000), ("%", 1000), ("a", 2000)])
 def test_a_path_that_is_taken_fits_its_cookie(browser, letter, length):
     there = browser.get(f"{START}?next=/{quote(letter * (length - 1), safe='')}")
     cookies = [line.split(";")[0] for line in there.headers.get_all("Set-Cookie", [])]
@@ -326,7 +283,7 @@ def test_a_session_that_was_planted_does_not_become_that_of_who_signs_in(browser
     assert planted.user is None
 
 
-@pytest.mark.parametrize("value", ["chosen", "a.b.c", "", "x" * 9000])
+@pytest.mark.parametrize("value", ["chosen", "x" * 9000])
 def test_a_session_that_the_client_makes_up_is_none(browser, value):
     browser.cookies["__Host-session"] = value
     assert browser.get("/auth/me/").json == {"authenticated": False}
@@ -359,14 +316,11 @@ def test_a_sign_in_that_fails_leaves_the_session_that_there_was(browser):
         (Unauthorized("The account is locked."), 401),
         (Forbidden("Not from there."), 403),
         (RuntimeError("postgres://user:password@host"), 500),
-        (ZeroDivisionError(), 500),
-        *(({"id": value}, 500) for value in (None, "", [], {"a": 1}, 1.5, True, False, float("nan"), 2**80)),
-        ({}, 500),
+        ({"id": None}, 500),
         ({"name": "Ann"}, 500),
         ("ann", 500),
         (["ann"], 500),
         ({"id": "ann", "more": "x" * 4000}, 500),
-        ({"id": "ann", 1: "x"}, 500),
         ({"id": "ann", "more": object}, 200),
     ],
     ids=lambda value: f"{value!r} {getattr(value, 'detail', '')}",
@@ -381,34 +335,6 @@ def test_what_a_provider_gives_signs_in_or_is_answered(mongomock_database, given
         assert [one.sender for one in heard] == ["gives"] * (status == 401)
         if getattr(given, "detail", None):
             assert reply.json["detail"] == given.detail
-
-
-@pytest.mark.parametrize(
-    ("user", "told"),
-    [
-        ({"id": "ann"}, {"id": "ann"}),
-        ({"id": 7}, {"id": 7}),
-        ({"id": 0}, {"id": 0}),
-        ({"id": ObjectId("65a000000000000000000001")}, {"id": "65a000000000000000000001"}),
-        ({"id": "\u00e9\u2603\U0001f600"}, {"id": "\u00e9\u2603\U0001f600"}),
-        (
-            {"id": "a", "since": datetime(2024, 1, 2, tzinfo=UTC)},
-            {"id": "a", "since": "2024-01-02T00:00:00Z"},
-        ),
-        (
-            {"id": "a", "of": [ObjectId("65a000000000000000000001")]},
-            {"id": "a", "of": ["65a000000000000000000001"]},
-        ),
-        ({"id": "a", "in": {"b": {1}}, "raw": b"\xff"}, {"id": "a", "in": {"b": [1]}, "raw": "/w=="}),
-        ({"id": "a", "provider": "another"}, {"id": "a"}),
-    ],
-    ids=repr,
-)
-def test_user_data_become_json(mongomock_database, user, told):
-    with serve(application(Gives(user))) as client:
-        browser = Browser(client)
-        assert browser.post("/auth/signin/", json={}).status == 200
-        assert browser.user == told | {"provider": "gives"}
 
 
 # Signals
@@ -464,16 +390,16 @@ def answer(sender, handler):
 
 
 @pytest.mark.parametrize(
-    ("receiver", "status"),
+    ("receiver", "status", "way"),
     [
-        (refusal(Forbidden()), 403),
-        (refusal(Unauthorized()), 401),
-        (refusal(RuntimeError("x")), 500),
-        (answer, 418),
+        (refusal(Forbidden()), 403, "posted"),
+        (refusal(Unauthorized()), 401, "redirect"),
+        (refusal(RuntimeError("x")), 500, "posted"),
+        (answer, 418, "posted"),
+        (answer, 418, "redirect"),
     ],
-    ids=["forbidden", "unauthorized", "failing", "answering"],
+    ids=["forbidden", "unauthorized", "failing", "answering", "answering after a redirect"],
 )
-@pytest.mark.parametrize("way", ["posted", "redirect"])
 def test_a_receiver_ends_a_sign_in_without_a_session(browser, receiver, status, way):
     with authorized_user.connected_to(receiver):
         reply = ann(browser) if way == "posted" else browser.get(browser.start())
