@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import ssl
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -135,6 +136,8 @@ class Hostile(Issuing):
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
+        for error in self.server.errors:
+            raise error
 
     # What it answers
 
@@ -227,8 +230,14 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def __init__(self, *how):
+        super().__init__(*how)
+        self.errors = []
+
     def handle_error(self, request, client_address):
-        """What clients break off is meant to break."""
+        """Keep what is wrong with the provider; what clients break off is meant to break."""
+        if not isinstance(error := sys.exception(), OSError):
+            self.errors.append(error)
 
 
 def handler_of(hostile):
