@@ -1,10 +1,14 @@
 """Documents made of bodies as requests make them, and as MongoDB and clients have them; without a server."""
 
+from functools import partial
+
+import pytest
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 
 from hive.changes import image_of
 from hive.decoding import Decoding
+from hive.errors import Invalid
 from hive.plain import as_json
 from hive.refusals import answering
 
@@ -29,6 +33,14 @@ def change(serializer, document, body, how):
     with answering(serializer.model):
         serializer.decode(body, how, document).apply(document)
         document.validate()
+
+
+def errors_of(serializer, body, how, document=None):
+    """What is told of a body that is refused, for a new document or for one that there is."""
+    apply = partial(made, serializer) if document is None else partial(change, serializer, document)
+    with pytest.raises(Invalid) as caught:
+        apply(body, how)
+    return caught.value.errors
 
 
 def stored(document):

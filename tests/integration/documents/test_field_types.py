@@ -79,8 +79,8 @@ def test_what_mongoengine_stored_reads_the_same_observed_or_not(mongodb_database
 def test_a_form_has_a_text_for_every_value(mongodb_database):
     forms = {field: row.form for field, row in FIELDS.items() if row.form is not None}
     form = {}
-    for field, texts in forms.items():
-        texts = texts if isinstance(texts, dict) else {"value": texts}
+    for field, given in forms.items():
+        texts = given if isinstance(given, dict) else {"value": given}
         form |= {field + key.removeprefix("value"): text for key, text in texts.items()}
     with serving() as client:
         created = client.post("/thing", form=form)

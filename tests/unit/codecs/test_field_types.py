@@ -8,14 +8,13 @@ from bson import Binary, DBRef, Decimal128, Regex
 from mongoengine.base import BaseField
 
 from hive.changes import difference
-from hive.errors import Invalid
 from hive.fields import FILES
 from hive.payload import FORM, read
 from hive.permissions import everyone
 from hive.resource import Resource
 from hive.schema import Visibility
 from hive.serializers import Serializer
-from tests.support.bodies import change, decoding, made, shown, stored
+from tests.support.bodies import change, decoding, errors_of, made, shown, stored
 from tests.support.field_types import ID, ROWS, UUID, Road, Target, is_same, model_of, naive, store_targets
 
 SERIALIZERS = {name: Serializer(model_of(name), Visibility()) for name in ROWS}
@@ -50,15 +49,6 @@ def targets(mongomock_database):
 def again(document):
     """The document when it is read from MongoDB."""
     return type(document)._from_son(stored(document))
-
-
-def errors_of(serializer, body, document=None):
-    with pytest.raises(Invalid) as caught:
-        if document is None:
-            made(serializer, body, decoding(SERVED))
-        else:
-            change(serializer, document, body, decoding(SERVED))
-    return caught.value.errors
 
 
 def test_the_table_has_every_field_of_mongoengine():
@@ -111,7 +101,7 @@ def test_json_of_a_wrong_type_is_refused_with_the_name_of_the_field(name):
     for wrong in row.wrong:
         existing = again(made(serializer, {"value": row.json}, decoding(SERVED)))
         for document in (None, existing):
-            errors = errors_of(serializer, {"value": wrong}, document)
+            errors = errors_of(serializer, {"value": wrong}, decoding(SERVED), document)
             assert {error["field"].split(".")[0] for error in errors} == {"value"}, wrong
             assert not any(word in error["message"] for error in errors for word in INTERNALS), errors
 
@@ -153,5 +143,5 @@ def test_what_other_programs_stored_is_shown():
 
 
 def test_a_reference_to_an_abstract_model_cannot_be_set():
-    errors = errors_of(LEGACY, {"owner": "x", "owners": ["x"]})
+    errors = errors_of(LEGACY, {"owner": "x", "owners": ["x"]}, decoding())
     assert [error["field"] for error in errors] == ["owner", "owners"]

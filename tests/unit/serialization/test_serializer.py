@@ -5,10 +5,9 @@ import pytest
 from bson import ObjectId
 
 from hive.changes import difference
-from hive.errors import Invalid
 from hive.schema import Visibility
 from hive.serializers import Serializer
-from tests.support.bodies import change, decoding, made, shown, stored
+from tests.support.bodies import change, decoding, errors_of, made, shown, stored
 
 
 class Part(me.EmbeddedDocument):
@@ -68,17 +67,8 @@ FREE = Serializer(
 )
 
 
-def errors_of(serializer, body, document=None, **how):
-    with pytest.raises(Invalid) as caught:
-        if document is None:
-            made(serializer, body, decoding(**how))
-        else:
-            change(serializer, document, body, decoding(**how))
-    return caught.value.errors
-
-
-def fields_of(*arguments, **how):
-    return [error["field"] for error in errors_of(*arguments, **how)]
+def fields_of(serializer, body, document=None, **how):
+    return [error["field"] for error in errors_of(serializer, body, decoding(**how), document)]
 
 
 def kept(document):
@@ -113,7 +103,7 @@ def test_an_unknown_field_is_refused_and_named(name):
     for value in ("x", None, {}, 1):
         for document in (None, kept(Gadget(name="phone"))):
             for patch in (False, True):
-                [error] = errors_of(GADGETS, {"name": "x", name: value}, document, patch=patch)
+                [error] = errors_of(GADGETS, {"name": "x", name: value}, decoding(patch=patch), document)
                 assert error["field"] == name.encode(errors="replace").decode()
 
 
