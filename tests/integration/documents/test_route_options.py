@@ -1,11 +1,10 @@
-"""hive.resource: what the options of a model's routes do to every verb, path and body."""
+"""`hidden`, `read_only`, `write_only` and `methods` of routes hold for every verb, path and body."""
 
 import mongoengine as me
 import pytest
 
-from hive import ModelHive, flatten, signals
-from hive.errors import Forbidden
-from hive.testing import recorded, serve
+from hive import ModelHive, flatten
+from hive.testing import serve
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOP = "TOP-SECRET"
@@ -56,14 +55,20 @@ class Spoken(me.Document):
 
 
 class Row(me.Document):
-    tenant = me.StringField()
     name = me.StringField()
-    slug = me.StringField()
     parent = me.ReferenceField("self")
     rows = me.ListField(me.ReferenceField("self"))
-    part = me.EmbeddedDocumentField(Desk)
-    anyone = me.GenericReferenceField(choices=["Row"])
-    meta = {"lookup_field": "slug"}
+
+
+class Visa(me.EmbeddedDocument):
+    country = me.StringField()
+    stamp = me.StringField(required=True)
+
+
+class Passport(me.Document):
+    number = me.StringField(unique=True, sparse=True)
+    holder = me.StringField(required=True)
+    visas = me.ListField(me.EmbeddedDocumentField(Visa))
 
 
 class Open(me.DynamicDocument):
@@ -71,13 +76,10 @@ class Open(me.DynamicDocument):
 
 
 HIDDEN = ["cover", "password", "desk.pin", "notes.pin"]
-PAIRS = ["cover", "password", "desk.pin", "notes.pin"]
 
 
 @pytest.fixture
-def agent(database):
-    Agent._collection = None
-    Agent.ensure_indexes()
+def agent(mongomock_database):
     chief = Agent(name="M", cover=f"{TOP}-m", desk=Desk(city="x", pin=TOP)).save()
     return Agent(
         name="Bond", cover=TOP, password=TOP, desk=Desk(city="London", cost=7, pin=TOP),
@@ -125,8 +127,8 @@ def test_what_clients_must_not_see_is_in_no_answer(agent, option):
                 assert word.encode() not in reply.body
 
 
-def test_hidden_fields_do_not_exist_for_clients(agent, database):
-    before = database["agent"].find_one({"name": "Bond"})
+def test_hidden_fields_do_not_exist_for_clients(agent, mongomock_database):
+    before = mongomock_database["agent"].find_one({"name": "Bond"})
     with serving(hidden=HIDDEN) as api:
         path = f"/agent/{agent.id}"
         for name in ("cover", "password"):
@@ -145,7 +147,7 @@ def test_hidden_fields_do_not_exist_for_clients(agent, database):
         assert fields(api.post(f"{path}/aides", json={"name": "x", "cover": "x"})) == ["cover"]
         for verb in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             refused(api.request(verb, f"{path}/cover", json={"x": 1}), 404)
-    assert database["agent"].find_one({"name": "Bond"}) == before
+    assert mongomock_database["agent"].find_one({"name": "Bond"}) == before
 
 
 def test_hidden_holders_of_documents_are_not_walked(agent):
@@ -174,7 +176,7 @@ def test_hidden_primary_key_is_in_no_body(mongomock_database):
         assert fields(api.post("/open", json={"code": "x"})) == ["code"]
 
 
-def test_what_a_model_says_of_itself_is_without_hidden_fields(database):
+def test_what_a_model_says_of_itself_is_without_hidden_fields(mongomock_database):
     spoken = Spoken(name="x", cover=TOP, desk=Desk(city="c", pin=TOP), notes=[Note(text="t", pin=TOP)]).save()
     for option in ("hidden", "write_only"):
         with serving(Spoken, **{option: ["cover", "desk.pin", "notes.pin"]}) as api:
@@ -198,8 +200,8 @@ def test_what_a_model_says_of_itself_is_without_hidden_fields(database):
 READ_ONLY = ["rank", "desk.cost", "notes.cost", "chief", "password", "cover"]
 
 
-def test_read_only_fields_are_seen_and_not_set(agent, database):
-    before = database["agent"].find_one({"name": "Bond"})
+def test_read_only_fields_are_seen_and_not_set(agent, mongomock_database):
+    before = mongomock_database["agent"].find_one({"name": "Bond"})
     with serving(read_only=READ_ONLY) as api:
         path = f"/agent/{agent.id}"
         assert api.get(path).json["rank"] == 1
@@ -221,7 +223,7 @@ def test_read_only_fields_are_seen_and_not_set(agent, database):
             reply = api.request(verb, f"{path}/chief", json={"id": str(agent.id)})
             refused(reply, 405)
             assert reply.headers["Allow"] == "GET, HEAD, PUT, PATCH, OPTIONS"
-    assert database["agent"].find_one({"name": "Bond"}) == before
+    assert mongomock_database["agent"].find_one({"name": "Bond"}) == before
 
 
 @pytest.mark.parametrize("put", ["merge", "replace"])
@@ -320,7 +322,7 @@ def test_only_the_given_methods_are_served(agent, methods):
     assert Agent.objects.count() == 2
 
 
-def test_methods_of_the_target_hold_behind_a_reference(database):
+def test_methods_of_the_target_hold_behind_a_reference(mongomock_database):
     parent = Row(name="p").save()
     agent = Agent(name="x").save()
     row = Row(name="c", parent=parent, rows=[parent]).save()
@@ -338,189 +340,7 @@ def test_methods_of_the_target_hold_behind_a_reference(database):
         assert api.delete(f"/agent/{agent.id}").status == 204
 
 
-# scope
-
-
-def of_tenant(queryset, handler):
-    tenant = handler.request.headers.get("X-Tenant")
-    return queryset.filter(tenant=tenant) if tenant else queryset.none()
-
-
-@pytest.fixture
-def tenants(database):
-    other = Row(tenant="b", name="theirs", slug="theirs", part=Desk(city="x")).save()
-    own = Row(tenant="a", name="own", slug="own").save()
-    mine = Row(
-        tenant="a",
-        name="mine",
-        slug="mine",
-        parent=other,
-        rows=[other, own],
-        part=Desk(city="y"),
-        anyone=other,
-    ).save()
-    with serving(Row, scope=of_tenant) as client:
-        yield Scoped(client), mine, own, other
-
-
-class Scoped:
-    """A client of one tenant."""
-
-    def __init__(self, client, tenant="a"):
-        self.client, self.headers = client, {"X-Tenant": tenant} if tenant else {}
-
-    def request(self, verb, path, **how):
-        return self.client.request(verb, path, headers=self.headers, **how)
-
-    def get(self, path):
-        return self.request("GET", path)
-
-    def put(self, path, body):
-        return self.request("PUT", path, json=body)
-
-    def post(self, path, body):
-        return self.request("POST", path, json=body)
-
-
-def test_lists_have_what_is_in_scope(tenants):
-    api, *_ = tenants
-    assert [item["name"] for item in api.get("/row").json] == ["own", "mine"]
-    assert [item["name"] for item in api.get("/row?per_page=1&page=2").json] == ["mine"]
-    assert [item["name"] for item in Scoped(api.client, "b").get("/row").json] == ["theirs"]
-    assert Scoped(api.client, None).get("/row").json == []
-    assert Scoped(api.client, "zzz").get("/row").json == []
-
-
-@pytest.mark.parametrize("verb", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("tail", ["", "/part"])
-def test_what_is_out_of_scope_is_404_for_every_verb(tenants, verb, tail):
-    api, mine, _, other = tenants
-    before = other.to_mongo()
-    with recorded(
-        signals.post_get_instance, signals.pre_update_instance, signals.pre_delete_instance
-    ) as heard:
-        for name in (other.id, "theirs"):
-            reply = api.request(
-                verb, f"/row/{name}{tail}", json={"name": "x"} if tail == "" else {"city": "z"}
-            )
-            assert reply.status == 404
-    nobody = Scoped(api.client, None)
-    assert nobody.request(verb, f"/row/{mine.id}{tail}", json={}).status == 404
-    assert heard == []
-    assert other.reload().to_mongo() == before
-
-
-def test_references_out_of_scope_are_404_in_urls(tenants):
-    api, mine, _, other = tenants
-    path = f"/row/{mine.id}"
-    for place in ("parent", "parent/part", "anyone", f"rows/{other.id}", "rows/theirs", "rows/theirs/part"):
-        for verb in ("GET", "PUT", "PATCH"):
-            assert api.request(verb, f"{path}/{place}", json={"name": "x"}).status == 404
-    assert api.request("DELETE", f"{path}/rows/theirs").status == 404
-    assert [item["name"] for item in api.get(f"{path}/rows").json] == ["own"]
-    assert api.get(f"{path}/rows/own").json["name"] == "own"
-    assert other.reload().name == "theirs"
-    assert len(mine.reload().rows) == 2
-
-
-@pytest.mark.parametrize("how", ["id", "slug"])
-def test_references_out_of_scope_are_400_in_bodies(tenants, how):
-    api, _, own, other = tenants
-    name = str(other.id) if how == "id" else "theirs"
-    before = own.to_mongo()
-    for verb, path, body, field in (
-        ("POST", "/row", {"parent": name}, "parent"), ("POST", "/row", {"rows": ["own", name]}, "rows.1"),
-        ("PUT", "/row/own", {"parent": name}, "parent"), ("PATCH", "/row/own", {"rows": [name]}, "rows.0"),
-        ("POST", "/row/own/parent", {"id": name}, "id"), ("POST", "/row/own/rows", {"id": name}, "id"),
-        ("PUT", "/row/own", {"anyone": {"_cls": "Row", "id": name}}, "anyone"),
-    ):  # fmt: skip
-        assert fields(api.request(verb, path, json=body)) == [field]
-    assert own.reload().to_mongo() == before
-    assert Row.objects.count() == 3
-
-
-def test_references_in_scope_are_taken(tenants):
-    api, _, own, _ = tenants
-    body = {"parent": "own", "rows": [str(own.id)], "anyone": {"_cls": "Row", "id": "own"}}
-    assert api.put("/row/mine", body).status == 200
-    assert api.get("/row/mine/parent").json["name"] == "own"
-    assert api.get("/row/mine/anyone").json["name"] == "own"
-    assert api.request("DELETE", "/row/mine").status == 204
-
-
-def test_scope_may_be_any_filter(database):
-    rows = [Row(name=name, slug=name).save() for name in "abc"]
-    for scope in (
-        lambda queryset, handler: queryset.filter(id__in=[rows[0].id]),
-        lambda queryset, handler: queryset.filter(__raw__={"_id": rows[0].id}),
-        lambda queryset, handler: queryset.filter(me.Q(name="a") | me.Q(name="z")),
-        lambda queryset, handler: queryset.filter(slug="a"),
-        lambda queryset, handler: queryset(name__ne="b")(name__ne="c"),
-    ):
-        with serving(Row, scope=scope) as api:
-            assert [item["name"] for item in api.get("/row").json] == ["a"]
-            assert api.get(f"/row/{rows[0].id}").status == 200
-            assert api.get("/row/a").status == 200
-            refused(api.get(f"/row/{rows[1].id}"), 404)
-            refused(api.get("/row/b"), 404)
-            refused(api.put("/row/b", json={"name": "x"}), 404)
-            assert fields(api.put("/row/a", json={"parent": "b"})) == ["parent"]
-
-
-def test_order_of_a_scope_is_the_order_of_the_list(database):
-    for name in "bca":
-        Row(name=name).save()
-    with serving(Row, scope=lambda queryset, handler: queryset.order_by("-name")) as api:
-        assert [item["name"] for item in api.get("/row").json] == ["c", "b", "a"]
-
-
-def test_scope_may_refuse(mongomock_database):
-    def scope(queryset, handler):
-        raise Forbidden("Not today.")
-
-    with serving(Row, scope=scope) as api:
-        for verb, path in (("GET", "/row"), ("GET", "/row/x"), ("DELETE", "/row/x")):
-            assert refused(api.request(verb, path), 403)["detail"] == "Not today."
-
-
-@pytest.mark.usefixtures("tenants")
-def test_two_prefixes_have_scopes_of_their_own():
-    routes = flatten(
-        [ModelHive.routes_for(Row, prefix="/all"), ModelHive.routes_for(Row, prefix="/own", scope=of_tenant)]
-    )
-    with serve(routes) as client:
-        api = Scoped(client)
-        assert len(api.get("/all/row").json) == 3
-        assert api.get("/all/row/mine/parent").json["name"] == "theirs"
-        assert len(api.get("/own/row").json) == 2
-        assert api.get("/own/row/mine/parent").status == 404
-        assert fields(api.put("/own/row/mine", {"parent": "theirs"})) == ["parent"]
-        assert api.put("/all/row/own", {"parent": "theirs"}).status == 200
-
-
-def test_reference_in_a_body_is_refused_where_there_is_no_telling_whose_scope_holds(tenants):
-    other = tenants[3]
-    holder = type("Holding", (me.Document,), {"row": me.ReferenceField(Row)})
-    routes = flatten([
-        ModelHive.routes_for(holder), ModelHive.routes_for(Row, prefix="/a", scope=of_tenant),
-        ModelHive.routes_for(Row, prefix="/b", scope=of_tenant),
-    ])  # fmt: skip
-    with serve(routes) as client:
-        assert fields(Scoped(client).post("/holding", {"row": str(other.id)})) == ["row"]
-
-
 # What errors tell
-
-
-class Visa(me.EmbeddedDocument):
-    country = me.StringField()
-    stamp = me.StringField(required=True)
-
-
-class Passport(me.Document):
-    number = me.StringField(unique=True, sparse=True)
-    holder = me.StringField(required=True)
-    visas = me.ListField(me.EmbeddedDocumentField(Visa))
 
 
 def test_no_error_names_a_hidden_field(mongodb_database):
