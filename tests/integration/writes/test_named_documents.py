@@ -1,4 +1,4 @@
-"""hive.decoding: the documents that a body names are found under the options of their own routes."""
+"""The documents that a body names are found under the options of their own routes."""
 
 import mongoengine as me
 import pytest
@@ -38,18 +38,20 @@ def open_only(queryset, handler):
     return queryset.filter(open=True)
 
 
+ROUTES = [
+    *ModelHive.routes_for(Ship),
+    *ModelHive.routes_for(Nation, scope=open_only),
+    *ModelHive.routes_for(Harbour),
+]
+
+
 @pytest.fixture
-def ships(database):
+def ships(mongodb_database):
     Nation(code="fr").save()
     Nation(code="xx", open=False).save()
     Harbour(number=1).save()
     Marina(number=2).save()
-    routes = [
-        *ModelHive.routes_for(Ship),
-        *ModelHive.routes_for(Nation, scope=open_only),
-        *ModelHive.routes_for(Harbour),
-    ]
-    with serve(routes) as client:
+    with serve(ROUTES) as client:
         yield client
 
 

@@ -1,4 +1,4 @@
-"""hive.names: the fields that a query string names."""
+"""A dotted name leads to a field, where clients may know that there is one."""
 
 import time
 
@@ -223,13 +223,13 @@ def test_all_names_are_those_that_clients_may_use_each_once():
 
 
 def test_classes_that_embed_each_other_do_not_take_long():
-    start = time.monotonic()
+    start = time.thread_time()
     for name in ("start" + ".go" * 18 + ".nothing", "start" + ".go" * 18, "start" + ".go" * 18 + ".end"):
         known(HOUSES, name)
     assert known(HOUSES, "start" + ".go" * 18 + ".end")
     with pytest.raises(BadRequest):
         resolve(HOUSES, "owner." * 5000)
-    assert time.monotonic() - start < 2
+    assert time.thread_time() - start < 4  # CPU seconds: it takes 0.004, a search of all 2**18 ways 16
 
 
 def test_a_dynamic_document_has_any_name_but_not_what_is_hidden_or_declared_under_another():
