@@ -3,8 +3,8 @@
 import http.client
 import socket
 
-PATIENCE = 120
-"""Seconds after which a client takes a server for one that hangs, on a slow and busy machine too."""
+from tests.support.threads import PATIENCE
+
 INTERNALS = (b"Traceback", b"mongo", b"bson", b"<html", b'File "', b"int_max", b"object at 0x")
 
 

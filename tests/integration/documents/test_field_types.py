@@ -24,7 +24,7 @@ SEQUENCES = [field for field, row in FIELDS.items() if isinstance(row.field, me.
 BODY = {field: row.json for field, row in FIELDS.items()}
 
 
-class Legacy(me.Document):
+class Leftover(me.Document):
     data = me.DictField()
 
 
@@ -121,11 +121,11 @@ def test_null_empties_every_field(mongodb_database):
 
 def test_what_other_programs_stored_may_be_sent_back(mongodb_database):
     data = {"id": ID, "uuid": Binary(UUID.bytes, 3), "at": naive(2026, 1, 31), "nan": float("nan")}
-    Legacy._get_collection().insert_one({"data": data})
-    with serve(ModelHive.routes_for(Legacy)) as client:
-        [read] = client.get("/legacy").json
+    Leftover._get_collection().insert_one({"data": data})
+    with serve(ModelHive.routes_for(Leftover)) as client:
+        [read] = client.get("/leftover").json
         assert read["data"] == {
             "id": str(ID), "uuid": str(UUID), "at": "2026-01-31T00:00:00Z", "nan": None,
         }  # fmt: skip
-        answer = client.put(f"/legacy/{read['id']}", json=read)
+        answer = client.put(f"/leftover/{read['id']}", json=read)
     assert (answer.status, answer.json) == (200, read)

@@ -7,7 +7,7 @@ from hive import ModelHive, signals
 from hive.testing import recorded, serve
 
 
-class Human(me.Document):
+class Breeder(me.Document):
     name = me.StringField()
 
 
@@ -77,7 +77,7 @@ def test_without_cls_the_class_of_the_routes_is_created(animals):
 
 def test_a_class_that_does_not_fit_is_400_and_stores_nothing(animals):
     for path, body, field in [
-        ("/creature", {"_cls": "Human", "name": "x"}, "_cls"),
+        ("/creature", {"_cls": "Breeder", "name": "x"}, "_cls"),
         ("/creature", {"_cls": {}, "name": "x"}, "_cls"),
         ("/greyhound", {"_cls": "Creature"}, "_cls"),
         ("/creature", {"tricks": ["sit"]}, "tricks"),
@@ -95,16 +95,16 @@ def test_cls_may_be_sent_back_on_update_but_not_changed(animals):
             "tricks"
         ] == ["sit"]
         assert animals.request(method, path, json={"tricks": ["roll"]}).json["_cls"] == "Creature.Greyhound"
-        for other in ["Creature", "Human"]:
+        for other in ["Creature", "Breeder"]:
             answer = animals.request(method, path, json={"_cls": other, "name": "x"})
             assert (answer.status, answer.json["errors"][0]["field"]) == (400, "_cls")
     assert type(Creature.objects.first()) is Greyhound
 
 
 def test_cls_is_no_field_of_a_model_without_subclasses(mongomock_database):
-    with serve(ModelHive.routes_for(Human)) as client:
-        assert client.post("/human", json={"_cls": "Human", "name": "x"}).status == 400
-        assert "_cls" not in client.post("/human", json={"name": "x"}).json
+    with serve(ModelHive.routes_for(Breeder)) as client:
+        assert client.post("/breeder", json={"_cls": "Breeder", "name": "x"}).status == 400
+        assert "_cls" not in client.post("/breeder", json={"name": "x"}).json
 
 
 def test_embedded_documents_have_a_class_too(drawings):
@@ -138,5 +138,5 @@ def test_an_embedded_document_keeps_its_class_unless_the_body_names_another(draw
     assert drawings.get(path).json == patched.json
     other = drawings.put(path, json={"main": {"_cls": "Square", "side": 1.0}}).json["main"]
     assert other == {"_cls": "Square", "color": None, "side": 1.0}
-    for wrong in ["Creature", "Human", 1, "Shape.Line"]:
+    for wrong in ["Creature", "Breeder", 1, "Shape.Line"]:
         assert drawings.put(path, json={"main": {"_cls": wrong}}).json["errors"][0]["field"] == "main._cls"

@@ -16,7 +16,7 @@ class Desk(me.EmbeddedDocument):
     pin = me.StringField(max_length=20)
 
 
-class Note(me.EmbeddedDocument):
+class AgentNote(me.EmbeddedDocument):
     text = me.StringField()
     cost = me.IntField()
     pin = me.StringField(max_length=20)
@@ -28,7 +28,7 @@ class Agent(me.Document):
     cover = me.StringField(unique=True, sparse=True, max_length=20)
     password = me.StringField(max_length=20)
     desk = me.EmbeddedDocumentField(Desk)
-    notes = me.EmbeddedDocumentListField(Note)
+    notes = me.EmbeddedDocumentListField(AgentNote)
     chief = me.ReferenceField("self")
     aides = me.ListField(me.ReferenceField("self"))
 
@@ -39,7 +39,7 @@ class Spoken(me.Document):
     name = me.StringField()
     cover = me.StringField()
     desk = me.EmbeddedDocumentField(Desk)
-    notes = me.EmbeddedDocumentListField(Note)
+    notes = me.EmbeddedDocumentListField(AgentNote)
 
     def to_dict(self):
         notes = [note.to_mongo().to_dict() for note in self.notes]
@@ -65,7 +65,7 @@ class Visa(me.EmbeddedDocument):
     stamp = me.StringField(required=True)
 
 
-class Passport(me.Document):
+class TravelPass(me.Document):
     number = me.StringField(unique=True, sparse=True)
     holder = me.StringField(required=True)
     visas = me.ListField(me.EmbeddedDocumentField(Visa))
@@ -83,7 +83,8 @@ def agent(mongomock_database):
     chief = Agent(name="M", cover=f"{TOP}-m", desk=Desk(city="x", pin=TOP)).save()
     return Agent(
         name="Bond", cover=TOP, password=TOP, desk=Desk(city="London", cost=7, pin=TOP),
-        notes=[Note(text="a", cost=1, pin=TOP), Note(text="b", cost=2, pin=TOP)], chief=chief, aides=[chief],
+        notes=[AgentNote(text="a", cost=1, pin=TOP), AgentNote(text="b", cost=2, pin=TOP)],
+        chief=chief, aides=[chief],
     ).save()  # fmt: skip
 
 
@@ -177,7 +178,9 @@ def test_hidden_primary_key_is_in_no_body(mongomock_database):
 
 
 def test_what_a_model_says_of_itself_is_without_hidden_fields(mongomock_database):
-    spoken = Spoken(name="x", cover=TOP, desk=Desk(city="c", pin=TOP), notes=[Note(text="t", pin=TOP)]).save()
+    spoken = Spoken(
+        name="x", cover=TOP, desk=Desk(city="c", pin=TOP), notes=[AgentNote(text="t", pin=TOP)]
+    ).save()
     for option in ("hidden", "write_only"):
         with serving(Spoken, **{option: ["cover", "desk.pin", "notes.pin"]}) as api:
             for path in (
@@ -344,27 +347,27 @@ def test_methods_of_the_target_hold_behind_a_reference(mongomock_database):
 
 
 def test_no_error_names_a_hidden_field(mongodb_database):
-    Passport(number="X1", holder="Ann").save()
+    TravelPass(number="X1", holder="Ann").save()
 
     def take(sender, document, **_):
         document.number = "X1"
 
     hidden = ["number", "visas.stamp"]
-    with serve(ModelHive.routes_for(Passport, hidden=hidden)) as client:
-        with me.signals.pre_save.connected_to(take, sender=Passport):
-            reply = client.post("/passport", json={"holder": "Bob"})
+    with serve(ModelHive.routes_for(TravelPass, hidden=hidden)) as client:
+        with me.signals.pre_save.connected_to(take, sender=TravelPass):
+            reply = client.post("/travel_pass", json={"holder": "Bob"})
         assert (reply.status, "errors" in reply.json) == (409, False)
-        reply = client.post("/passport", json={"holder": "Bob", "visas": [{"country": "BR"}]})
+        reply = client.post("/travel_pass", json={"holder": "Bob", "visas": [{"country": "BR"}]})
         assert (reply.status, "errors" in reply.json) == (400, False)
-        key = client.get("/passport").json[0]["id"]
-        reply = client.post(f"/passport/{key}/visas", json={"country": "BR"})
+        key = client.get("/travel_pass").json[0]["id"]
+        reply = client.post(f"/travel_pass/{key}/visas", json={"country": "BR"})
         assert (reply.status, "errors" in reply.json) == (400, False)
 
 
 def test_an_error_inside_of_what_is_addressed_is_told_as_seen_from_there(mongomock_database):
-    key = Passport(holder="Ann").save().pk
-    with serve(ModelHive.routes_for(Passport)) as client:
-        reply = client.post(f"/passport/{key}/visas", json={"country": "BR"})
+    key = TravelPass(holder="Ann").save().pk
+    with serve(ModelHive.routes_for(TravelPass)) as client:
+        reply = client.post(f"/travel_pass/{key}/visas", json={"country": "BR"})
         assert reply.json["errors"] == [{"field": "stamp", "message": "Field is required"}]
-        reply = client.patch(f"/passport/{key}", json={"visas": [{"country": "BR"}]})
+        reply = client.patch(f"/travel_pass/{key}", json={"visas": [{"country": "BR"}]})
         assert reply.json["errors"] == [{"field": "visas.0.stamp", "message": "Field is required"}]

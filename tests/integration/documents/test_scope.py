@@ -8,7 +8,7 @@ from hive.errors import Forbidden
 from hive.testing import recorded, serve
 
 
-class Desk(me.EmbeddedDocument):
+class Booth(me.EmbeddedDocument):
     city = me.StringField(required=True)
 
 
@@ -18,7 +18,7 @@ class Tenancy(me.Document):
     slug = me.StringField()
     parent = me.ReferenceField("self")
     rows = me.ListField(me.ReferenceField("self"))
-    part = me.EmbeddedDocumentField(Desk)
+    part = me.EmbeddedDocumentField(Booth)
     anyone = me.GenericReferenceField(choices=["Tenancy"])
     meta = {"lookup_field": "slug"}
 
@@ -52,7 +52,7 @@ def of_tenant(queryset, handler):
 
 @pytest.fixture
 def tenants(mongomock_database):
-    other = Tenancy(tenant="b", name="theirs", slug="theirs", part=Desk(city="x")).save()
+    other = Tenancy(tenant="b", name="theirs", slug="theirs", part=Booth(city="x")).save()
     own = Tenancy(tenant="a", name="own", slug="own").save()
     mine = Tenancy(
         tenant="a",
@@ -60,7 +60,7 @@ def tenants(mongomock_database):
         slug="mine",
         parent=other,
         rows=[other, own],
-        part=Desk(city="y"),
+        part=Booth(city="y"),
         anyone=other,
     ).save()
     with serving(scope=of_tenant) as client:

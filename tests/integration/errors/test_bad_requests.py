@@ -17,7 +17,7 @@ ARRAY = {"Content-Type": JSON, "Prefer": "transaction=no"}
 """For an array of documents; mongomock has no transactions."""
 
 
-class Part(me.EmbeddedDocument):
+class GadgetPart(me.EmbeddedDocument):
     name = me.StringField(max_length=2000)
     size = me.IntField()
 
@@ -33,8 +33,8 @@ class Gadget(me.Document):
     at = me.DateTimeField()
     maker = me.ReferenceField(Maker)
     makers = me.ListField(me.ReferenceField(Maker))
-    part = me.EmbeddedDocumentField(Part)
-    parts = me.EmbeddedDocumentListField(Part)
+    part = me.EmbeddedDocumentField(GadgetPart)
+    parts = me.EmbeddedDocumentListField(GadgetPart)
     tags = me.ListField(me.StringField())
     sizes = me.MapField(me.IntField())
     details = me.DictField()
@@ -61,7 +61,7 @@ def client():
 @pytest.fixture
 def api(client, mongomock_database):
     """A client; no test that takes it leaves anything changed."""
-    Gadget(id=STORED, name="phone", count=1, details={"a": 1}, part=Part(name="lid"), tags=["x"]).save()
+    Gadget(id=STORED, name="phone", count=1, details={"a": 1}, part=GadgetPart(name="lid"), tags=["x"]).save()
     Loose(id=STORED, name="loose", more=1).save()
     before = contents(mongomock_database)
     yield client

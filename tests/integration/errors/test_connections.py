@@ -7,7 +7,8 @@ import pytest
 
 from hive import ModelHive
 from hive.testing import serve
-from tests.support.refusals import PATIENCE, talk
+from tests.support.refusals import talk
+from tests.support.threads import PATIENCE
 
 JSON = {"Content-Type": "application/json"}
 JSON_TYPE = "Content-Type: application/json\r\n"

@@ -8,7 +8,8 @@ import pytest
 
 from hive import ModelHive
 from hive.testing import serve
-from tests.support.refusals import PATIENCE, refused, talk
+from tests.support.refusals import refused, talk
+from tests.support.threads import PATIENCE
 
 JSON = {"Content-Type": "application/json"}
 ARRAY = JSON | {"Prefer": "transaction=no"}

@@ -16,12 +16,12 @@ ACCEPTED = (JSON, MERGE_PATCH, JSON_PATCH, FORM)
 INTERNALS = ("Traceback", "mongo", "bson", 'File "', "int_max", "object at 0x")
 
 
-class Part(me.EmbeddedDocument):
+class BodyPart(me.EmbeddedDocument):
     name = me.StringField()
     size = me.IntField()
 
 
-class Gadget(me.Document):
+class BodyGadget(me.Document):
     name = me.StringField(max_length=2000)
     count = me.IntField()
     weight = me.FloatField()
@@ -35,8 +35,8 @@ class Gadget(me.Document):
     maker = me.ReferenceField("self")
     makers = me.ListField(me.ReferenceField("self"))
     anything = me.GenericReferenceField(choices=["self"])
-    part = me.EmbeddedDocumentField(Part)
-    parts = me.EmbeddedDocumentListField(Part)
+    part = me.EmbeddedDocumentField(BodyPart)
+    parts = me.EmbeddedDocumentListField(BodyPart)
     tags = me.ListField(me.StringField())
     sizes = me.MapField(me.IntField())
     details = me.DictField()
@@ -44,7 +44,7 @@ class Gadget(me.Document):
     mixed = me.ListField()
 
 
-GADGETS = Serializer(Gadget, Visibility())
+GADGETS = Serializer(BodyGadget, Visibility())
 
 
 def refusal(function, *arguments):
@@ -236,7 +236,7 @@ def test_odd_forms_mean_what_browsers_mean_by_them(body, name):
         "[]=1", ".=1",
         "..=1", "part.=1", ".name=1", "name.=1", "$set.name=1", "details.$where=1", "details..a=1", "_id=1",
         "_cls=x",
-        "save=1", "part._cls=Part", "count=x", "count=1.5", "count=%D9%A1x", "on=maybe", "maker=x",
+        "save=1", "part._cls=BodyPart", "count=x", "count=1.5", "count=%D9%A1x", "on=maybe", "maker=x",
         "makers[]=x",
         "makers[]=a&makers[]=b", "at=x", "weight=x", "name%5B%5D=a", "x[y]=1", "tags[0]=a", "details[]=1",
         "place=x", "other=x", "uid=x", "details.a%00=1", "sizes.a=x", "sizes.a.b=1", "anything=x", "parts=x",

@@ -10,59 +10,59 @@ from hive.serializers import Serializer
 from tests.support.bodies import change, decoding, errors_of, made, shown, stored
 
 
-class Part(me.EmbeddedDocument):
+class SerPart(me.EmbeddedDocument):
     name = me.StringField()
     size = me.IntField()
 
 
-class Gadget(me.Document):
+class SerGadget(me.Document):
     name = me.StringField()
     count = me.IntField()
     on = me.BooleanField()
-    part = me.EmbeddedDocumentField(Part)
-    parts = me.EmbeddedDocumentListField(Part)
+    part = me.EmbeddedDocumentField(SerPart)
+    parts = me.EmbeddedDocumentListField(SerPart)
 
 
-class Keyed(me.Document):
+class SerKeyed(me.Document):
     code = me.StringField(primary_key=True)
 
 
-class Being(me.Document):
+class SerBeing(me.Document):
     meta = {"allow_inheritance": True}
     name = me.StringField()
 
 
-class Hound(Being):
+class SerHound(SerBeing):
     tricks = me.ListField(me.StringField())
 
 
-class Puppy(Hound):
+class SerPuppy(SerHound):
     weeks = me.IntField()
 
 
-class Extra(me.DynamicEmbeddedDocument):
+class SerExtra(me.DynamicEmbeddedDocument):
     label = me.StringField()
 
 
-class FreeForm(me.DynamicDocument):
+class SerFreeForm(me.DynamicDocument):
     name = me.StringField(db_field="n")
     locked = me.StringField(db_field="l")
     kind = me.StringField(choices=["a", "b"])
-    extra = me.EmbeddedDocumentField(Extra)
+    extra = me.EmbeddedDocumentField(SerExtra)
 
 
-class Untyped(me.Document):
+class SerUntyped(me.Document):
     flag = me.DynamicField()
     data = me.DictField()
     items = me.ListField()
     exact = me.Decimal128Field()
 
 
-GADGETS, KEYED = Serializer(Gadget, Visibility()), Serializer(Keyed, Visibility())
-BEINGS, HOUNDS = Serializer(Being, Visibility()), Serializer(Hound, Visibility())
-UNTYPED = Serializer(Untyped, Visibility())
+GADGETS, KEYED = Serializer(SerGadget, Visibility()), Serializer(SerKeyed, Visibility())
+BEINGS, HOUNDS = Serializer(SerBeing, Visibility()), Serializer(SerHound, Visibility())
+UNTYPED = Serializer(SerUntyped, Visibility())
 FREE = Serializer(
-    FreeForm,
+    SerFreeForm,
     Visibility(hidden=frozenset({"inner", "map.secret"}), read_only=frozenset({"locked", "stamp"})),
 )
 
@@ -101,7 +101,7 @@ def test_all_that_is_wrong_is_told_at_once():
 )  # fmt: skip
 def test_an_unknown_field_is_refused_and_named(name):
     for value in ("x", None, {}, 1):
-        for document in (None, kept(Gadget(name="phone"))):
+        for document in (None, kept(SerGadget(name="phone"))):
             for patch in (False, True):
                 [error] = errors_of(GADGETS, {"name": "x", name: value}, decoding(patch=patch), document)
                 assert error["field"] == name.encode(errors="replace").decode()
@@ -109,47 +109,47 @@ def test_an_unknown_field_is_refused_and_named(name):
 
 def test_a_generated_primary_key_can_not_be_set():
     for value in (str(ObjectId()), None, "x", 1):
-        assert fields_of(GADGETS, {"id": value}, kept(Gadget())) == ["id"]
+        assert fields_of(GADGETS, {"id": value}, kept(SerGadget())) == ["id"]
 
 
 def test_a_primary_key_can_be_chosen_once_and_must_fit_into_a_url():
     assert made(KEYED, {"code": "a"}, decoding()).pk == "a"
     assert fields_of(KEYED, {"code": ""}) == ["code"]
-    assert fields_of(KEYED, {"code": "b"}, Keyed(code="a")) == ["code"]
+    assert fields_of(KEYED, {"code": "b"}, SerKeyed(code="a")) == ["code"]
 
 
 # Classes
 
 
 def test_the_class_of_a_new_document_is_the_one_that_the_body_names():
-    puppy = made(BEINGS, {"_cls": "Being.Hound.Puppy", "name": "Rex", "weeks": 3}, decoding())
-    assert type(puppy) is Puppy
+    puppy = made(BEINGS, {"_cls": "SerBeing.SerHound.SerPuppy", "name": "Rex", "weeks": 3}, decoding())
+    assert type(puppy) is SerPuppy
     read = shown(BEINGS, stored(puppy))
-    assert (read["_cls"], read["weeks"]) == ("Being.Hound.Puppy", 3)
+    assert (read["_cls"], read["weeks"]) == ("SerBeing.SerHound.SerPuppy", 3)
     assert shown(HOUNDS, stored(puppy)) == read
-    assert type(made(HOUNDS, {"name": "Rex"}, decoding())) is Hound
+    assert type(made(HOUNDS, {"name": "Rex"}, decoding())) is SerHound
 
 
 @pytest.mark.parametrize(
     "named",
-    ["Gadget", "Nobody", "Part", "", 1, None, [], {}, "\0", "Document", "Being.Cat", "objects"],
+    ["SerGadget", "Nobody", "SerPart", "", 1, None, [], {}, "\0", "Document", "SerBeing.Cat", "objects"],
 )  # fmt: skip
 def test_a_class_that_is_no_subclass_is_refused(named):
     assert fields_of(BEINGS, {"_cls": named, "name": "x"}) == ["_cls"]
 
 
 def test_a_base_class_is_not_made_below_its_subclass():
-    assert fields_of(HOUNDS, {"_cls": "Being"}) == ["_cls"]
+    assert fields_of(HOUNDS, {"_cls": "SerBeing"}) == ["_cls"]
 
 
 def test_a_field_of_a_subclass_needs_its_class():
     assert fields_of(BEINGS, {"tricks": ["sit"]}) == ["tricks"]
 
 
-@pytest.mark.parametrize("other", ["Being", "Being.Hound.Puppy", "Gadget", None, 1])
+@pytest.mark.parametrize("other", ["SerBeing", "SerBeing.SerHound.SerPuppy", "SerGadget", None, 1])
 def test_a_document_keeps_its_class(other):
-    hound = kept(Hound(name="Rex"))
-    change(BEINGS, hound, {"_cls": "Being.Hound", "tricks": ["sit"]}, decoding())
+    hound = kept(SerHound(name="Rex"))
+    change(BEINGS, hound, {"_cls": "SerBeing.SerHound", "tricks": ["sit"]}, decoding())
     assert hound.tricks == ["sit"]
     assert fields_of(BEINGS, {"_cls": other, "name": "x"}, hound) == ["_cls"]
 
@@ -167,7 +167,7 @@ def test_a_document_keeps_its_class(other):
 )  # fmt: skip
 def test_a_dynamic_document_takes_no_name_that_means_something_else(mongomock_database, name):
     told = name.encode(errors="replace").decode()
-    document = kept(FreeForm(name="x", extra=Extra(label="y")))
+    document = kept(SerFreeForm(name="x", extra=SerExtra(label="y")))
     before = stored(document)
     for existing in (None, document):
         for patch in (False, True):
@@ -178,7 +178,7 @@ def test_a_dynamic_document_takes_no_name_that_means_something_else(mongomock_da
 @pytest.mark.parametrize("name", ["_id", "_cls", "_data", "__class__", "to_json", "validate", "clean", "a.b",
                                   "$x", "", "\0", "self", "STRICT", "my_metaclass"])  # fmt: skip
 def test_a_dynamic_embedded_document_takes_no_such_name_either(name):
-    document = kept(FreeForm(name="x", extra=Extra(label="y")))
+    document = kept(SerFreeForm(name="x", extra=SerExtra(label="y")))
     field = f"extra.{name}" if name else "extra"
     assert fields_of(FREE, {"extra": {name: "evil"}}, document) == [field]
 
@@ -205,5 +205,5 @@ def test_values_that_python_finds_equal_are_told_apart(name, old, new, patch):
     before = stored(document)
     change(UNTYPED, document, {name: new}, decoding(patch=patch))
     assert repr(shown(UNTYPED, stored(document))[name]) == repr(new)
-    assert difference(Untyped, before, stored(document)).keys() == {name}
+    assert difference(SerUntyped, before, stored(document)).keys() == {name}
     assert document._get_changed_fields() != []
