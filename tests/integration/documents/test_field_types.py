@@ -10,6 +10,7 @@ from bson import Binary
 from hive import ModelHive, signals
 from hive.testing import recorded, serve
 from tests.support.field_types import ID, ROWS, UUID, Target, is_same, naive, store_targets
+from tests.support.threads import PATIENCE
 
 NAMES = {name.lower().replace(" ", "_").replace("-", "_"): name for name in ROWS}
 FIELDS = {field: ROWS[name] for field, name in NAMES.items()}
@@ -31,7 +32,11 @@ class Leftover(me.Document):
 @contextmanager
 def serving(model=Everything):
     store_targets()
-    routes = [*ModelHive.routes_for(model, resource_name="thing"), *ModelHive.routes_for(Target)]
+    assert model.objects.count() == 0  # its indexes are made now, which takes a server long
+    routes = [
+        *ModelHive.routes_for(model, resource_name="thing", deadline=PATIENCE),
+        *ModelHive.routes_for(Target),
+    ]
     with serve(routes) as client:
         yield client
 
