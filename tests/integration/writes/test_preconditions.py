@@ -5,7 +5,7 @@ import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from threading import Thread
+from itertools import cycle
 
 import mongoengine as me
 import pytest
@@ -14,6 +14,7 @@ from mongoengine import signals as mongoengine_signals
 
 from hive import ModelHive, flatten, signals
 from hive.testing import serve
+from tests.support.threads import in_thread
 
 STRONG = re.compile(r'"[0-9a-f]{32}-[0-9a-f]{16}(-[a-z]+)?"')
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
@@ -131,22 +132,38 @@ MODELS = (
 )  # fmt: skip
 ROUTES = flatten(
     [
-        *(ModelHive.routes_for(model) for model in MODELS),
-        ModelHive.routes_for(TaggedTeam, hidden=["hush", "address.hush"]),
-        ModelHive.routes_for(TaggedBound, if_match="required"),
+        *(ModelHive.routes_for(model, deadline=60) for model in MODELS),
+        ModelHive.routes_for(TaggedTeam, hidden=["hush", "address.hush"], deadline=60),
+        ModelHive.routes_for(TaggedBound, if_match="required", deadline=60),
     ]
 )
 
 
 @pytest.fixture
-def client(database):
+def client(mongodb_database):
+    with serve(ROUTES) as client:
+        yield client
+
+
+@pytest.fixture
+def either(database):
+    """A client for what a server and mongomock may find different: which values are stored, and are equal."""
     with serve(ROUTES) as client:
         yield client
 
 
 @pytest.fixture
 def team(client):
-    """A team with one of everything; the client knows its path and its players."""
+    return with_team(client)
+
+
+@pytest.fixture
+def either_team(either):
+    return with_team(either)
+
+
+def with_team(client):
+    """The client, with a team that has one of everything; it knows its path and its players."""
     client.ann, client.bob = TaggedPlayer(name="Ann").save(), TaggedPlayer(name="Bob").save()
     document = TaggedTeam(
         name="A", hush="h", text=LONG, captain=client.ann, members=[client.ann, client.bob],
@@ -155,6 +172,11 @@ def team(client):
     ).save()  # fmt: skip
     client.team, client.path = document.pk, f"/tagged_team/{document.pk}"
     return client
+
+
+def each_with(firsts, seconds):
+    """Pairs in which each of the first is once, with the second ones in turns."""
+    return list(zip(firsts, cycle(seconds), strict=False))
 
 
 def below(client, part):
@@ -196,14 +218,20 @@ PLACES = {
     "an item of a list of references": ("/members/{ann}", {"name": "Eve"}),
 }
 CHANGING = ["PUT", "PATCH", "JSON PATCH"]
-every_place = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+WRITING = [*CHANGING, "DELETE"]
+
+
+def every_place(methods):
+    """The document with each of the methods, and each other place with one of them."""
+    pairs = [("the document", method) for method in methods] + each_with(list(PLACES)[1:], methods)
+    values = [pytest.param(PLACES[name], method, id=f"{method} of {name}") for name, method in pairs]
+    return pytest.mark.parametrize(("place", "method"), values)
 
 
 # What the tag is
 
 
-@every_place
-@pytest.mark.parametrize("method", CHANGING)
+@every_place(CHANGING)
 def test_the_tag_of_the_answer_to_a_write_is_that_of_the_next_get(team, method, place):
     part, body = place
     path = below(team, part)
@@ -262,13 +290,13 @@ STORED = {
 
 
 @pytest.mark.parametrize(("model", "stored"), STORED.values(), ids=STORED)
-@pytest.mark.parametrize("method", CHANGING)
-def test_the_tag_after_a_write_is_that_of_what_is_stored_whatever_it_was(client, method, model, stored):
+def test_the_tag_after_a_write_is_that_of_what_is_stored_whatever_it_was(either, model, stored):
+    client = either
     model._get_collection().insert_one(dict(stored))
     route = f"/{name_of(model)}/{ID}"
     before = tag(client, route)
-    for name in ("one", "two"):
-        answer = write(client, method, route, {"name": name}, If_Match=before)
+    for method in CHANGING:
+        answer = write(client, method, route, {"name": method}, If_Match=before)
         assert answer.status == 200, answer.body
         assert answer.headers["Etag"] == tag(client, route) != before
         before = answer.headers["Etag"]
@@ -297,26 +325,25 @@ TYPED = {
 }
 
 
-@pytest.mark.parametrize("body", TYPED.values(), ids=TYPED)
-def test_the_tag_of_a_typed_value_is_that_of_the_stored_one(client, body):
+@pytest.mark.parametrize(("body", "method"), each_with(TYPED.values(), CHANGING), ids=TYPED)
+def test_the_tag_of_a_typed_value_is_that_of_the_stored_one(either, body, method):
+    client = either
     created = client.post("/tagged_types", json=body)
     assert created.status == 201, created.body
     path = created.headers["Location"]
     assert created.headers["Etag"] == tag(client, path)
     empty = client.post("/tagged_types", json={"name": "x"}).headers["Location"]
-    for method in CHANGING:
-        answer = write(client, method, empty, body | {"name": method}, If_Match=tag(client, empty))
-        assert answer.status == 200, answer.body
-        assert answer.headers["Etag"] == tag(client, empty)
+    answer = write(client, method, empty, body | {"name": method}, If_Match=tag(client, empty))
+    assert answer.status == 200, answer.body
+    assert answer.headers["Etag"] == tag(client, empty)
 
 
-def test_the_tag_of_a_uuid_is_that_of_the_stored_one(mongodb_database):  # mongomock takes none
-    with serve(ROUTES) as client:
-        created = client.post("/tagged_types", json={"uuid": "12345678-1234-5678-1234-567812345678"})
-        path, other = created.headers["Location"], "12345678-1234-5678-1234-567812345679"
-        assert created.headers["Etag"] == tag(client, path)
-        answer = write(client, "PUT", path, {"uuid": other}, If_Match=tag(client, path))
-        assert (answer.status, answer.headers["Etag"]) == (200, tag(client, path))
+def test_the_tag_of_a_uuid_is_that_of_the_stored_one(client):  # mongomock takes none
+    created = client.post("/tagged_types", json={"uuid": "12345678-1234-5678-1234-567812345678"})
+    path, other = created.headers["Location"], "12345678-1234-5678-1234-567812345679"
+    assert created.headers["Etag"] == tag(client, path)
+    answer = write(client, "PUT", path, {"uuid": other}, If_Match=tag(client, path))
+    assert (answer.status, answer.headers["Etag"]) == (200, tag(client, path))
 
 
 def test_what_clean_and_save_and_signals_store_is_in_the_tag(client):
@@ -348,13 +375,7 @@ CHANGES = {
     "a field": {"$set": {"n": "B"}},
     "a hidden field": {"$set": {"hush": "other"}},
     "a field that is removed": {"$unset": {"text": 1}},
-    "a field that becomes null": {"$set": {"text": None}},
-    "a number that becomes another kind of number": {"$set": {"projects.0.size": 1.0}},
-    "a hidden field of an embedded document": {"$set": {"a.hush": "other"}},
     "an item of a list": {"$set": {"projects.1.size": 3}},
-    "the order of a list": {"$set": {"projects": [{"slug": "y", "size": 2}, {"slug": "x", "size": 1}]}},
-    "an item that is added": {"$push": {"projects": {"slug": "z"}}},
-    "a reference": {"$set": {"captain": ID}},
     "what the model does not know": {"$set": {"a.old": 1}},
 }
 
@@ -385,7 +406,6 @@ def test_a_change_by_a_queryset_changes_the_tag(team):
         pytest.param({"$set": {"a.c": "Oslo"}}, id="a field"),
         pytest.param({"$set": {"a.hush": "other"}}, id="a hidden field"),
         pytest.param({"$set": {"a.old": 1}}, id="a field that the model does not know"),
-        pytest.param({"$unset": {"a.hush": 1}}, id="a field that is removed"),
     ],
 )
 def test_a_change_behind_hive_changes_the_tag_of_an_embedded_document(team, change):
@@ -406,17 +426,6 @@ def test_the_tag_of_an_embedded_document_is_the_same_while_nothing_changes(clien
     assert write(client, "PATCH", path, {"city": "Oslo"}, If_Match=tag(client, path)).status == 200
 
 
-def test_the_order_in_which_fields_are_stored_does_not_matter(client):
-    tags = []
-    for stored in (
-        {"_id": ID, "name": "x", "data": {"a": 1, "b": 2}},
-        {"data": {"b": 2, "a": 1}, "name": "x"},
-    ):
-        TaggedTypes._get_collection().replace_one({"_id": ID}, {"_id": ID, **stored}, upsert=True)
-        tags.append(tag(client, f"/tagged_types/{ID}").split("-")[0])
-    assert tags[0] == tags[1]
-
-
 def test_documents_of_the_same_fields_have_tags_of_their_own(client):
     paths = [client.post("/tagged_player", json={"name": "x"}).headers["Location"] for _ in range(2)]
     assert tag(client, paths[0]) != tag(client, paths[1])
@@ -430,7 +439,7 @@ def test_who_has_it_gets_304(team):
     for part, _ in PLACES.values():
         path = below(team, part)
         found = tag(team, path)
-        for named in (found, f"W/{found}", f'"other", {found}', "*"):
+        for named in (found, f'"other", W/{found}'):
             again = team.get(path, headers={"If-None-Match": named})
             assert (again.status, again.body, again.headers["Etag"]) == (304, b"", found)
         assert team.get(path, headers={"If-None-Match": '"other"'}).status == 200
@@ -483,8 +492,7 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("shown", SHOWN.values(), ids=SHOWN)
-@pytest.mark.parametrize("method", [*CHANGING, "DELETE"])
+@pytest.mark.parametrize(("shown", "method"), each_with(SHOWN.values(), WRITING), ids=SHOWN)
 def test_a_write_takes_the_tag_of_any_answer(team, shown, method):
     found = shown(team)
     assert STRONG.fullmatch(found)
@@ -502,73 +510,52 @@ def test_a_write_takes_the_tag_of_a_creation(client):
     assert raw(TaggedPlayer)["name"] == "y"
 
 
-@every_place
-@pytest.mark.parametrize("method", [*CHANGING, "DELETE"])
-@pytest.mark.parametrize(
-    ("given", "holds"),
-    [
-        pytest.param("{tag}", True, id="the tag"),
-        pytest.param("  {tag}  ", True, id="with blanks around it"),
-        pytest.param("*", True, id="anything"),
-        pytest.param('"a", {tag} ,"b"', True, id="a list that has it"),
-        pytest.param('"a,b",{tag}', True, id="a list of a tag with a comma"),
-        pytest.param('"a", "b"', False, id="a list that does not have it"),
-        pytest.param('"*"', False, id="an asterisk that is a tag"),
-        pytest.param('""', False, id="an empty tag"),
-        pytest.param("W/{tag}", False, id="a weak tag"),
-        pytest.param('W/{tag}, "a"', False, id="a weak tag in a list"),
-    ],
-)
-def test_if_match_holds_where_it_names_the_state(team, place, method, given, holds):
+def assert_refused(client, path, answer, before, found):
+    assert answer.status == 412, answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert raw() == before
+    assert tag(client, path) == found
+
+
+@every_place(WRITING)
+def test_if_match_holds_where_it_names_the_state(team, place, method):
     part, body = place
     path = below(team, part)
     before, found = raw(), tag(team, path)
-    answer = write(team, method, path, body, If_Match=given.format(tag=found))
-    done = 204 if method == "DELETE" else 200
-    assert answer.status == (done if holds else 412), answer.body
-    if not holds:
-        assert raw() == before
-        assert tag(team, path) == found
-        assert answer.headers["Content-Type"] == "application/problem+json"
+    answer = write(team, method, path, body, If_Match=f'"a", W/{found}')
+    assert_refused(team, path, answer, before, found)
+    answer = write(team, method, path, body, If_Match=f'"a", {found}')
+    assert answer.status == (204 if method == "DELETE" else 200), answer.body
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        pytest.param(text, id=f"malformed {number}: {text}")
-        for number, text in enumerate(
-            ("abc", '"abc', 'abc"', '"a" "b"', '"a",', ',"a"', '"a",,"b"', "*, *", '*, "a"', 'w/"a"', "W/a",
-             '"a b"', "", "'a'", 'W/ "a"')
-        )
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("method", WRITING)
+def test_if_match_of_anything_holds_where_there_is_something(team, method):
+    answer = write(team, method, team.path, {"name": "C"}, If_Match="*")
+    assert answer.status == (204 if method == "DELETE" else 200), answer.body
+
+
 @pytest.mark.parametrize("header", ["If_Match", "If_None_Match"])
-def test_what_is_no_list_of_tags_is_400(team, header, given):
+def test_what_is_no_list_of_tags_is_400(team, header):
     before = raw()
-    for method in [*CHANGING, "DELETE"]:
-        answer = write(team, method, team.path, {"name": "C"}, **{header: given})
+    for method in WRITING:
+        answer = write(team, method, team.path, {"name": "C"}, **{header: '"a",'})
         assert answer.status == 400, (method, answer.body)
         assert header.replace("_", "-") in answer.json["detail"]
     assert raw() == before
 
 
-@every_place
-@pytest.mark.parametrize("method", [*CHANGING, "DELETE"])
+@every_place(WRITING)
 def test_if_none_match_keeps_a_write_from_what_is_there(team, place, method):
     part, body = place
     path = below(team, part)
     before, found = raw(), tag(team, path)
-    for given in ("*", found, f"W/{found}", f'"a", {found}'):
-        assert write(team, method, path, body, If_None_Match=given).status == 412
-    assert raw() == before
-    assert tag(team, path) == found
+    for given in ("*", f'"a", W/{found}'):
+        answer = write(team, method, path, body, If_None_Match=given)
+        assert_refused(team, path, answer, before, found)
     answer = write(team, method, path, body, If_None_Match='"another"')
     assert answer.status == (204 if method == "DELETE" else 200)
 
 
-@pytest.mark.parametrize("method", [*CHANGING, "DELETE"])
-@pytest.mark.parametrize("given", ["*", '"a"'])
-@pytest.mark.parametrize("header", ["If_Match", "If_None_Match"])
 @pytest.mark.parametrize(
     "part",
     [
@@ -579,11 +566,13 @@ def test_if_none_match_keeps_a_write_from_what_is_there(team, place, method):
         pytest.param(None, id="a document"),
     ],
 )
-def test_what_is_not_there_stays_404(client, part, header, given, method):
+def test_what_is_not_there_stays_404(client, part):
     TaggedTeam._get_collection().insert_one({"_id": ID})
     path = f"/tagged_team/{ID}{part.format(ID=ID)}" if part else f"/tagged_player/{ID}"
-    answer = write(client, method, path, {"name": "x"}, **{header: given})
-    assert answer.status == 404, answer.body
+    given = [(header, text) for header in ("If_Match", "If_None_Match") for text in ("*", '"a"')]
+    for (header, text), method in zip(given, WRITING, strict=True):
+        answer = write(client, method, path, {"name": "x"}, **{header: text})
+        assert answer.status == 404, (method, header, text, answer.body)
     assert raw() == {"_id": ID}
     assert raw(TaggedPlayer) is None
 
@@ -601,21 +590,24 @@ def test_what_is_not_there_stays_404(client, part, header, given, method):
         pytest.param("DELETE", "/tagged_player?name=Ann", None, id="DELETE of several documents"),
     ],
 )
-@pytest.mark.parametrize("given", ["*", '"a"', "nonsense"])
-def test_if_match_is_400_where_it_could_not_be_decided_with_the_write(team, method, path, body, given):
+def test_if_match_is_400_where_it_could_not_be_decided_with_the_write(team, method, path, body):
     before = [raw(), list(TaggedPlayer._get_collection().find())]
-    headers = {"If-Match": given, "Prefer": "transaction=no"}
-    answer = team.request(method, path.format(team=team.path), json=body, headers=headers)
-    assert answer.status == 400, answer.body
-    assert "If-Match" in answer.json["detail"]
+    for given in ("*", '"a"', "nonsense"):
+        headers = {"If-Match": given, "Prefer": "transaction=no"}
+        answer = team.request(method, path.format(team=team.path), json=body, headers=headers)
+        assert answer.status == 400, (given, answer.body)
+        assert "If-Match" in answer.json["detail"]
     assert [raw(), list(TaggedPlayer._get_collection().find())] == before
 
 
 # Where it is required
 
 
-@pytest.mark.parametrize("method", [*CHANGING, "DELETE"])
-@pytest.mark.parametrize("part", ["", "/address", "/friend"])
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [*(("", method) for method in WRITING), ("/address", "PUT"), ("/address", "DELETE"), ("/friend", "PATCH"),
+     ("/friend", "DELETE")],
+)  # fmt: skip
 def test_where_if_match_is_required_a_write_without_it_is_428(client, method, part):
     friend = TaggedPlayer(name="f").save()
     document = TaggedBound(name="x", address=TaggedAddress(city="Rome"), friend=friend).save()
@@ -647,7 +639,7 @@ def test_where_if_match_is_required_creating_and_reading_need_none(client):
 
 
 def test_where_if_match_is_required_what_is_not_there_is_404(client):
-    for method in [*CHANGING, "DELETE"]:
+    for method in WRITING:
         assert write(client, method, f"/tagged_bound/{ID}", {"name": "x"}, If_Match="*").status == 404
 
 
@@ -673,18 +665,20 @@ class Rival:
             self.change() if callable(self.change) else behind(self.change, self.model)
 
 
-@pytest.mark.parametrize("signal", HOOKS.values(), ids=HOOKS)
-@pytest.mark.parametrize("method", CHANGING)
-@pytest.mark.parametrize(
-    "race",
-    [
-        pytest.param(("", {"name": "C"}, {"$set": {"hush": "rival"}}), id="the document"),
-        pytest.param(("", {"name": "C"}, {"$set": {"n": "rival"}}), id="the same field"),
-        pytest.param(("/address", {"city": "C"}, {"$set": {"a.hush": "rival"}}), id="an embedded document"),
-        pytest.param(("/projects/y", {"size": 9}, {"$set": {"projects.1.size": 8}}), id="an item"),
-    ],
-)
-def test_a_write_that_lost_a_race_is_412_and_stores_nothing(team, signal, method, race):
+RACES = {
+    "the document": ("", {"name": "C"}, {"$set": {"hush": "rival"}}),
+    "the same field": ("", {"name": "C"}, {"$set": {"n": "rival"}}),
+    "an embedded document": ("/address", {"city": "C"}, {"$set": {"a.hush": "rival"}}),
+    "an item": ("/projects/y", {"size": 9}, {"$set": {"projects.1.size": 8}}),
+}
+LOST = [
+    pytest.param(race, HOOKS[hook], method, id=f"{method} of {name}, {hook}")
+    for shift, (name, race) in enumerate(RACES.items())
+    for hook, method in zip(HOOKS, (CHANGING * 2)[shift % 3 :], strict=False)
+]
+
+
+def assert_the_rival_wins(team, race, signal, method):
     part, body, change = race
     path = below(team, part)
     found, rival = tag(team, path), Rival(change)
@@ -698,6 +692,16 @@ def test_a_write_that_lost_a_race_is_412_and_stores_nothing(team, signal, method
     assert stored["n"] != "C"
     assert stored["a"]["c"] == "Rome"
     assert stored["projects"][1]["size"] in (2, 8)
+
+
+@pytest.mark.parametrize(("race", "signal", "method"), LOST)
+def test_a_write_that_lost_a_race_is_412_and_stores_nothing(team, race, signal, method):
+    assert_the_rival_wins(team, race, signal, method)
+
+
+@pytest.mark.parametrize(("race", "method"), each_with(RACES.values(), CHANGING), ids=RACES)
+def test_a_write_that_lost_a_race_is_412_on_either_database(either_team, race, method):
+    assert_the_rival_wins(either_team, race, mongoengine_signals.pre_save, method)
 
 
 def found_in(value, name):
@@ -748,10 +752,12 @@ def test_a_part_that_another_took_away_is_404(team):
     assert "a" not in raw()
 
 
-@pytest.mark.parametrize("part", ["/captain", "/members/{ann}"])
-@pytest.mark.parametrize("method", CHANGING)
+@pytest.mark.parametrize(
+    ("part", "method"),
+    [("/captain", "PUT"), ("/captain", "JSON PATCH"), ("/members/{ann}", "PATCH")],
+)
 def test_a_write_through_a_reference_that_lost_a_race_is_412(team, method, part):
-    path, rival = below(team, part), None
+    path = below(team, part)
     found = tag(team, path)
 
     def change():
@@ -800,18 +806,16 @@ def test_what_changed_before_it_was_deleted_stays(client, signal, model):
 
 
 @pytest.mark.parametrize("model", [TaggedPlayer, TaggedRuled, TaggedCustom])
-def test_what_another_client_changed_while_it_was_deleted_stays(mongodb_database, model):
+def test_what_another_client_changed_while_it_was_deleted_stays(client, model):
     def change():
-        thread = Thread(target=behind, args=({"$set": {"name": "rival"}}, model))
-        thread.start()
-        thread.join()
+        with in_thread(lambda: behind({"$set": {"name": "rival"}}, model)):
+            pass
 
-    with serve(ROUTES) as client:
-        document, rival = model(name="x").save(), Rival(change)
-        path = f"/{name_of(model)}/{document.pk}"
-        found = tag(client, path)
-        with mongoengine_signals.pre_delete.connected_to(rival, sender=model):
-            answer = write(client, "DELETE", path, None, If_Match=found)
+    document, rival = model(name="x").save(), Rival(change)
+    path = f"/{name_of(model)}/{document.pk}"
+    found = tag(client, path)
+    with mongoengine_signals.pre_delete.connected_to(rival, sender=model):
+        answer = write(client, "DELETE", path, None, If_Match=found)
     assert rival.came >= 1
     assert answer.status == 412, answer.body
     assert raw(model) == {"_id": document.pk, "name": "rival"}
