@@ -111,7 +111,7 @@ def test_what_is_no_list_of_tags_is_refused(header, given):
 
 
 def test_a_header_of_many_tags_is_read_in_one_pass():
-    """A megabyte; reading that went back for each tag would take minutes."""
-    assert tells({"If-Match": ",".join(['"a"'] * 250_000 + [TAG])})
+    """Long ones; reading that went back for each tag would take minutes."""
+    assert tells({"If-Match": ",".join(['"a"'] * 50_000 + [TAG])})
     with pytest.raises(BadRequest):
-        precondition_of({"If-Match": '"a" ,' * 200_000 + "x"})
+        precondition_of({"If-Match": '"a" ,' * 50_000 + "x"})

@@ -395,7 +395,7 @@ CHANGES = st.one_of(
     st.builds(check, POINTERS, VALUES),
 )
 REFUSALS = (BadRequest, Conflict, ContentTooLarge)
-QUICK = settings(max_examples=200, deadline=None, database=None, derandomize=True)
+QUICK = settings(max_examples=100)
 
 
 def places(value, path=""):
