@@ -205,8 +205,8 @@ def test_get_of_a_reference_is_its_target(api, path, people):
 @pytest.mark.parametrize(
     ("field", "how"),
     [("captain", "id"), ("captain", "name"), ("captain", "form"), ("captain", "lookup"),
-     ("captain", "form id"), ("lazy", "id"), ("lazy", "name"), ("old", "name"), ("old", "lookup"), ("cached", "form"),
-     ("cached", "form id")],
+     ("captain", "form id"), ("lazy", "id"), ("lazy", "name"), ("old", "name"), ("old", "lookup"),
+     ("cached", "form"), ("cached", "form id")],
 )  # fmt: skip
 def test_post_to_a_reference_sets_it_to_an_existing_document(api, path, people, field, how):
     body = {
@@ -874,8 +874,8 @@ def test_embedded_document_keeps_its_class_until_another_is_posted(database):
 
 NO_PLACES = [
     "save", "to_json", "objects", "__class__", "_id", "pk", "_cls", "id", "name", "tags", "by_city", "_data",
-    "z", "nothing", "_fields", "delete", "captain_id", "Captain", "address.city", "by_city/x", "members/ann/save",
-    "captain/pet", "$where", "%00",
+    "z", "nothing", "_fields", "delete", "captain_id", "Captain", "address.city", "by_city/x",
+    "members/ann/save", "captain/pet", "$where", "%00",
 ]  # fmt: skip
 EVERY_VERB = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 

@@ -1,7 +1,8 @@
-"""One path for all writes: which signals every way to write sends, and that a change is told alike by all."""
+"""Which signals every way to write sends, and that a change is told alike by all."""
 
 import asyncio
 import json
+from itertools import cycle
 
 import mongoengine as me
 import pytest
@@ -115,6 +116,11 @@ def table(rows):
     return pytest.mark.parametrize("row", rows, ids=[row[0] for row in rows])
 
 
+def named(*names):
+    rows = {row[0]: row for row in TABLE}
+    return [rows[name] for name in names]
+
+
 def ask(client, world, row, headers=None):
     _, method, path, how, *_ = row
     how = {name: filled(value, world) for name, value in how.items()}
@@ -140,19 +146,25 @@ def assert_sends(client, world, row, headers=None):
 
 
 @table(TABLE)
-def test_every_write_sends_one_pair_for_each_document_it_changes(database, world, row):
+def test_every_write_sends_one_pair_for_each_document_it_changes(mongodb_database, world, row):
     with serve(routes()) as client:
         assert_sends(client, world, row)
 
 
-@table(TABLE)
+@table(
+    named("post", "put", "json-patch", "delete", "nested-set", "nested-put", "nested-unset", "list-append",
+          "list-remove", "reference-set", "reference-create", "references-remove")
+)  # fmt: skip
 def test_in_a_transaction_it_is_the_same(mongodb_database, world, row):
     with serve(routes(transaction=True)) as client:
         assert_sends(client, world, row)
 
 
-@table([row for row in TABLE if row[1] in ("POST", "PATCH")])
-def test_with_a_key_it_is_the_same_and_the_second_time_nothing(database, world, row):
+@table(
+    named("post", "patch", "json-patch", "nested-set", "nested-json-patch", "list-append", "list-patch",
+          "reference-set", "reference-create", "references-create", "references-patch")
+)  # fmt: skip
+def test_with_a_key_it_is_the_same_and_the_second_time_nothing(mongodb_database, world, row):
     with serve(routes()) as client:
         first = assert_sends(client, world, row, KEY)
         with recorded() as heard:
@@ -168,13 +180,20 @@ def test_several_documents_send_a_pair_each(mongodb_database, world, row):
 
 
 @table(BULK)
-def test_several_documents_on_their_own_send_a_pair_each(database, world, row):
+def test_several_documents_on_their_own_send_a_pair_each(mongodb_database, world, row):
     with serve(routes()) as client:
         assert_sends(client, world, row, ONE_BY_ONE)
 
 
-@table([row for row in BULK if row[1] in ("POST", "PATCH")])
-@pytest.mark.parametrize("headers", [KEY, KEY | ONE_BY_ONE], ids=["transaction", "each"])
+@pytest.mark.parametrize(
+    ("row", "headers"),
+    [
+        pytest.param(row, headers, id=f"{row[0]}, {'each' if headers is not KEY else 'transaction'}")
+        for row, headers in zip(
+            [row for row in BULK if row[1] != "DELETE"], cycle([KEY, KEY | ONE_BY_ONE]), strict=False
+        )
+    ],
+)
 def test_several_documents_with_a_key_send_a_pair_each_and_the_second_time_nothing(
     mongodb_database, world, row, headers
 ):
@@ -186,7 +205,7 @@ def test_several_documents_with_a_key_send_a_pair_each_and_the_second_time_nothi
     assert (second.status, second.body) == (first.status, first.body)
 
 
-def test_put_that_replaces_sends_one_pair(database, world):
+def test_put_that_replaces_sends_one_pair(mongodb_database, world):
     with serve(routes(put="replace")) as client, recorded() as heard:
         assert client.put(f"/piped/{world['piped']}", json={"name": "new"}).status == 200
     assert [told.name for told in heard] == ["pre_update_instance", "post_update_instance"]
@@ -200,26 +219,9 @@ async def loaded(change):
     await change(document)
 
 
-OWN = [
-    ("save-new", lambda _: hive.save(Piped(name="new")), [CREATE]),
-    ("save-changed", lambda _: loaded(lambda one: hive.save(with_name(one, "new"))), [UPDATE]),
-    ("save-unchanged", lambda _: loaded(hive.save), [UPDATE]),
-    ("delete", lambda _: loaded(hive.delete), [DELETE]),
-]
-
-
-def with_name(document, name):
-    document.name = name
-    return document
-
-
-@pytest.mark.parametrize("row", OWN, ids=[row[0] for row in OWN])
-def test_what_the_application_does_itself_sends_one_pair(database, world, row):
-    with recorded() as heard:
-        asyncio.run(row[1](world))
-    assert [(told.name, told.sender) for told in heard] == [
-        (f"{when}_{what}_instance", sender) for when in ("pre", "post") for what, sender in row[2]
-    ]
+def rename(document):
+    document.name = "new"
+    return hive.save(document)
 
 
 def test_every_verb_that_writes_is_in_the_table_for_every_place(mongomock_database, world):
@@ -248,27 +250,33 @@ def updates(heard):
     return [told.arguments["updated_fields"] for told in heard if told.name == "post_update_instance"]
 
 
-@pytest.mark.parametrize("headers", [{}, KEY], ids=["no-key", "key"])
-@pytest.mark.parametrize("transaction", [False, True], ids=["by-itself", "transaction"])
-@table(RENAMINGS + BY_FILTER)
-def test_a_change_of_one_field_is_told_alike_on_every_path(
-    mongodb_database, world, row, transaction, headers
-):
+def in_turns(rows, ways):
+    """The rows, each with one of the ways."""
+    pairs = list(zip(rows, cycle(ways), strict=False))
+    return pytest.mark.parametrize(("row", "way"), pairs, ids=[f"{row[0]}, {way}" for row, way in pairs])
+
+
+WAYS = ["by-itself", "transaction", "key", "transaction-key"]
+
+
+@in_turns((RENAMINGS + BY_FILTER) * 2, WAYS)
+def test_a_change_of_one_field_is_told_alike_on_every_path(mongodb_database, world, row, way):
+    transaction, headers = way.startswith("transaction"), KEY if way.endswith("key") else {}
     with serve(routes(transaction=transaction)) as client, recorded() as heard:
         assert ask(client, world, row, headers).status == 200
     assert updates(heard) == [RENAMED]
 
 
-@table(RENAMINGS + BY_FILTER)
-def test_it_is_told_alike_without_transactions(database, world, row):
+@table(BY_FILTER)
+def test_it_is_told_alike_without_transactions(mongodb_database, world, row):
     with serve(routes()) as client, recorded() as heard:
         assert ask(client, world, row, ONE_BY_ONE).status == 200
     assert updates(heard) == [RENAMED]
 
 
-def test_it_is_told_alike_where_the_application_does_it(database, world):
+def test_it_is_told_alike_where_the_application_does_it(mongodb_database, world):
     with recorded() as heard:
-        asyncio.run(OWN[1][1](world))
+        asyncio.run(loaded(rename))
     assert updates(heard) == [RENAMED]
 
 
@@ -284,12 +292,9 @@ RESIZINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("transaction", [False, True], ids=["by-itself", "transaction"])
-@table(RESIZINGS)
-def test_a_change_within_is_told_alike_by_the_document_on_every_path(
-    mongodb_database, world, row, transaction
-):
-    with serve(routes(transaction=transaction)) as client, recorded() as heard:
+@in_turns(RESIZINGS, WAYS[:2])
+def test_a_change_within_is_told_alike_by_the_document_on_every_path(mongodb_database, world, row, way):
+    with serve(routes(transaction=way == "transaction")) as client, recorded() as heard:
         assert ask(client, world, row).status == 200
     told = [one.arguments["updated_fields"] for one in heard if one[:2] == ("post_update_instance", Piped)]
     assert told == [RESIZED]
@@ -299,7 +304,7 @@ def test_a_change_within_is_told_alike_by_the_document_on_every_path(
     assert inner == ([{"size": {"from": 1, "to": 2}}] if row[0].startswith("nested") else [])
 
 
-def test_a_change_within_is_told_alike_where_the_application_does_it(database, world):
+def test_a_change_within_is_told_alike_where_the_application_does_it(mongodb_database, world):
     def resize(document):
         document.part.size = 2
         return hive.save(document)
@@ -318,16 +323,15 @@ BEFRIENDINGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("transaction", [False, True], ids=["by-itself", "transaction"])
-@table(BEFRIENDINGS)
-def test_a_change_of_a_reference_is_told_alike_on_every_path(mongodb_database, world, row, transaction):
-    with serve(routes(transaction=transaction)) as client, recorded() as heard:
+@in_turns(BEFRIENDINGS, WAYS[:2])
+def test_a_change_of_a_reference_is_told_alike_on_every_path(mongodb_database, world, row, way):
+    with serve(routes(transaction=way == "transaction")) as client, recorded() as heard:
         assert ask(client, world, row).status == 200
     [told] = updates(heard)
     assert json.loads(json.dumps(told, default=str)) == {"friend": {"from": world["ann"], "to": world["bob"]}}
 
 
-def test_a_change_of_a_reference_is_told_alike_where_the_application_does_it(database, world):
+def test_a_change_of_a_reference_is_told_alike_where_the_application_does_it(mongodb_database, world):
     def befriend(document):
         document.friend = PipedFriend.objects.get(name="Bob")
         return hive.save(document)
@@ -338,7 +342,7 @@ def test_a_change_of_a_reference_is_told_alike_where_the_application_does_it(dat
     assert json.loads(json.dumps(told, default=str)) == {"friend": {"from": world["ann"], "to": world["bob"]}}
 
 
-@table([row for row in TABLE if row[5]])
+@table(named("post", "put", "delete", "nested-set", "list-remove", "reference-create"))
 def test_a_write_that_is_refused_sends_no_post_signal(mongodb_database, world, row):
     def refuse(sender):
         raise hive.Problem
