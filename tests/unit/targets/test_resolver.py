@@ -1,9 +1,13 @@
 """hive.paths: the segments of a path."""
 
+from urllib.parse import quote
+
 import pytest
+from hypothesis import given, strategies as st
 
 from hive.errors import NotFound
 from hive.paths import MOST_SEGMENTS, segments_of
+from hive.resource import path_of
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,26 @@ def test_a_path_is_decoded_once_segment_by_segment(path, segments):
 def test_what_is_no_path_to_anything_is_404(path):
     with pytest.raises(NotFound):
         segments_of(path)
+
+
+HARD = [
+    "test user", "a/b", "$where", "a$b", "100%", "%41", "a+b", "a&b=c", "a?b", "a#b", 'q"q', "q'q", "å",
+    "日本", "🙂", "a\\b", "a;b", "<b>", "a:b@c", "{x}", "[x]", "null", "a\tb", "a\nb", "a\r\nSet-Cookie: x=1",
+    "\x00", "a\x7fb", "..a", "...", "id", "save", "__class__", "x" * 900, "~", "/", "//", " ", "None", "*",
+    "a|b", "^", "`",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_a_name_that_is_hard_to_write_is_encoded_and_found_again(name):
+    path = path_of("list", name)
+    assert path.isascii()
+    assert path.isprintable()
+    assert not set(path) & set(' "<>\\^`{|}?#')
+    assert segments_of(f"/{path}") == ["list", name]
+    assert segments_of(f"/{quote(name, safe='')}") == [name]
+
+
+@given(st.lists(st.text(min_size=1), max_size=4))
+def test_any_names_are_encoded_and_found_again(names):
+    assert segments_of(f"/{path_of(*names)}" if names else "") == names
