@@ -1,4 +1,4 @@
-"""The first example of bzz, as its users test it: with pytest-tornado."""
+"""An application in the style of bzz, which its users test with pytest-tornado."""
 
 import asyncio
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ FORM = {
 }  # which Tornado sends of its own accord with POST only
 
 
-class User(Document):
+class BzzUser(Document):
     __collection__ = "GettingStartedUser"
     name = StringField()
 
@@ -33,7 +33,7 @@ def loop_before():
 
 @pytest.fixture
 def app(mongomock_database):
-    routes = flatten([ModelHive.routes_for("mongoengine", User)])
+    routes = flatten([ModelHive.routes_for("mongoengine", BzzUser, resource_name="user")])
     return Application(routes, default_handler_class=NotFoundHandler)
 
 
@@ -49,8 +49,8 @@ def test_a_posted_form_reaches_the_receiver_as_an_instance(http_client, base_url
             f"{base_url}/user/", method="POST", body="name=Bernardo%20Heynemann"
         )
     assert response.code == 201
-    assert called == [(User, "Bernardo Heynemann", "POST")]
-    assert User.objects.get().name == "Bernardo Heynemann"
+    assert called == [(BzzUser, "Bernardo Heynemann", "POST")]
+    assert BzzUser.objects.get().name == "Bernardo Heynemann"
 
 
 @pytest.mark.gen_test
@@ -60,8 +60,8 @@ async def test_a_coroutine_may_be_a_receiver_and_a_test(http_client, base_url):
     async def receiver(sender, updated_fields):
         called.append(updated_fields)
 
-    user = User(name="Bernardo").save()
-    with post_update_instance.connected_to(receiver, User):
+    user = BzzUser(name="Bernardo").save()
+    with post_update_instance.connected_to(receiver, BzzUser):
         body = urlencode({"name": "Heynemann"})
         await http_client.fetch(f"{base_url}/user/{user.pk}", method="PUT", body=body, headers=FORM)
     assert called == [{"name": {"from": "Bernardo", "to": "Heynemann"}}]
@@ -77,11 +77,11 @@ async def test_a_receiver_in_the_style_of_django_may_refuse(http_client, base_ur
         kwargs["handler"].send_error(410)
         raise Allowed
 
-    user = User(name="Bernardo").save()
-    with pre_delete_instance.connected_to(receiver, User), pytest.raises(HTTPClientError) as refusal:
+    user = BzzUser(name="Bernardo").save()
+    with pre_delete_instance.connected_to(receiver, BzzUser), pytest.raises(HTTPClientError) as refusal:
         await http_client.fetch(f"{base_url}/user/{user.pk}", method="DELETE")
     assert refusal.value.code == 410
-    assert User.objects.count() == 1
+    assert BzzUser.objects.count() == 1
 
 
 @pytest.mark.gen_test

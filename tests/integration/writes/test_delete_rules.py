@@ -1,4 +1,4 @@
-"""mongoengine's delete rules, under every way to delete; unique values that are taken, under every write."""
+"""mongoengine's delete rules, under every way to delete."""
 
 import asyncio
 
@@ -9,7 +9,6 @@ import hive
 from hive import ModelHive, signals
 from hive.errors import Conflict, NotFound
 from hive.testing import recorded, serve
-from tests.support.threads import at_once
 
 
 class RuledUser(me.Document):
@@ -61,20 +60,7 @@ class RuledNode(me.Document):
     guard = me.ReferenceField("self", reverse_delete_rule=me.DENY)
 
 
-class RuledAccount(me.Document):
-    email = me.StringField(unique=True, sparse=True, db_field="mail")
-    name = me.StringField()
-
-
-class RuledSeat(me.Document):
-    row = me.StringField()
-    number = me.IntField(unique_with="row")
-
-
-MODELS = (
-    RuledUser, RuledInvoice, RuledContract, RuledPost, RuledComment, RuledCitation, RuledNode, RuledAccount,
-    RuledSeat,
-)  # fmt: skip
+MODELS = (RuledUser, RuledInvoice, RuledContract, RuledPost, RuledComment, RuledCitation, RuledNode)
 
 
 def routes(**options):
@@ -86,7 +72,7 @@ def dump():
 
 
 @pytest.fixture
-def client(database):
+def client(mongodb_database):
     with serve(routes()) as client:
         yield client
 
@@ -304,95 +290,3 @@ def test_of_several_in_a_transaction_a_denial_further_down_undoes_all(mongodb_da
         reply = client.delete("/ruled_user?name__in=Ann,Bob")
     assert reply.status == 409
     assert dump() == before
-
-
-# Unique values
-
-
-@pytest.fixture
-def accounts(client):
-    RuledAccount.ensure_indexes()
-    return [
-        RuledAccount(email="a@x.org", name="a").save(),
-        RuledAccount(email="b@x.org", name="b").save(),
-    ]
-
-
-JSON_PATCH = {"Content-Type": "application/json-patch+json"}
-TAKEN = {"email": "a@x.org"}
-UNIQUE = [
-    ("post", lambda client, two: client.post("/ruled_account", json=TAKEN)),
-    ("form", lambda client, two: client.post("/ruled_account", form=TAKEN)),
-    ("put", lambda client, two: client.put(f"/ruled_account/{two.pk}", json=TAKEN)),
-    ("patch", lambda client, two: client.patch(f"/ruled_account/{two.pk}", json=TAKEN)),
-    (
-        "json-patch",
-        lambda client, two: client.patch(
-            f"/ruled_account/{two.pk}",
-            body='[{"op": "replace", "path": "/email", "value": "a@x.org"}]',
-            headers=JSON_PATCH,
-        ),
-    ),
-]
-
-
-@pytest.mark.parametrize("send", [send for _, send in UNIQUE], ids=[name for name, _ in UNIQUE])
-def test_a_unique_value_that_is_taken_is_409_and_names_the_field(client, accounts, send):
-    before = dump()
-    with recorded(*POSTS) as heard:
-        reply = send(client, accounts[1])
-    assert reply.status == 409
-    assert [error["field"] for error in reply.json.get("errors", [])] == (
-        ["email"] if tells(accounts) else []
-    )
-    assert dump() == before
-    assert not heard
-
-
-POSTS = (signals.post_create_instance, signals.post_update_instance)
-
-
-def tells(documents):
-    """Whether the server says which index it is; mongomock does not."""
-    return not type(documents[0]._get_db().client).__module__.startswith("mongomock")
-
-
-def test_of_an_index_of_several_fields_all_are_named(mongodb_database):
-    RuledSeat(row="r", number=1).save()
-    with serve(routes()) as client:
-        reply = client.post("/ruled_seat", json={"row": "r", "number": 1})
-    assert reply.status == 409
-    assert {error["field"] for error in reply.json["errors"]} == {"row", "number"}
-
-
-@pytest.mark.parametrize("preference", [{}, {"Prefer": "transaction=no"}], ids=["all-or-none", "each"])
-def test_of_several_the_one_whose_value_is_taken_is_named(mongodb_database, preference):
-    RuledAccount(email="a@x.org").save()
-    bodies = [{"email": "b@x.org"}, {"email": "a@x.org"}]
-    with serve(routes()) as client:
-        reply = client.post("/ruled_account", json=bodies, headers=preference)
-    results = reply.json if preference else reply.json["results"]
-    assert reply.status == (207 if preference else 409)
-    assert [one["status"] for one in results] == [201 if preference else 424, 409]
-    assert results[1]["errors"] == [{"field": "email", "message": "is taken"}]
-    if not preference:
-        assert reply.json["errors"] == [{"field": "1.email", "message": "is taken"}]
-    assert RuledAccount.objects.count() == (2 if preference else 1)
-
-
-@pytest.mark.parametrize("transaction", [False, True], ids=["by-itself", "in-a-transaction"])
-def test_of_many_who_want_the_same_value_at_once_one_gets_it(mongodb_database, transaction):
-    with serve(routes(transaction=transaction)) as client:
-        replies = at_once(
-            [
-                lambda number=number: client.post(
-                    "/ruled_account", json={"email": "a@x.org", "name": str(number)}
-                )
-                for number in range(12)
-            ]
-        )
-    assert sorted(reply.status for reply in replies) == [201] + [409] * 11
-    assert {
-        tuple(error["field"] for error in reply.json["errors"]) for reply in replies if reply.status == 409
-    } == {("email",)}
-    assert RuledAccount.objects.count() == 1

@@ -12,6 +12,7 @@ import hive
 from hive import ModelHive, Problem, signals
 from hive.errors import Conflict, Invalid, NotFound
 from hive.testing import recorded, serve
+from tests.support.databases import on_both
 
 CREATED = ["pre_create_instance", "post_create_instance"]
 UPDATED = ["pre_update_instance", "post_update_instance"]
@@ -81,7 +82,13 @@ def raw(model):
 pytestmark = pytest.mark.usefixtures("database")
 
 
-@pytest.fixture(params=["mongomock", "mongodb"])
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A write that loses a race is tried again, however slow the machine is."""
+    monkeypatch.setattr("hive.races.PATIENCE", 120)
+
+
+@pytest.fixture(params=["mongodb"])
 def database(request):
     return request.getfixturevalue(f"{request.param}_database")
 
@@ -116,6 +123,7 @@ def test_the_arguments_are_the_path_that_a_request_would_have():
     assert told == [["saved"], at, at, ["saved_by_itself"], ["saved_by_itself/own"]]
 
 
+@on_both
 def test_a_document_that_was_saved_can_be_saved_again():
     document = Saved(name="n")
     with recorded() as heard:
@@ -127,6 +135,7 @@ def test_a_document_that_was_saved_can_be_saved_again():
     assert len(raw(Saved)) == 1
 
 
+@on_both
 def test_with_a_primary_key_that_is_taken_nothing_is_overwritten():
     first = Saved(name="first").save()
     with recorded() as heard, pytest.raises(Conflict):
@@ -182,6 +191,7 @@ def test_a_changed_document_is_stored_and_told_with_what_changed(values, told):
     assert document._get_changed_fields() == []
 
 
+@on_both
 def test_what_changed_within_is_told_by_dotted_name():
     document = changed()
     document.part.city = "Bonn"
@@ -194,6 +204,7 @@ def test_what_changed_within_is_told_by_dotted_name():
     }
 
 
+@on_both
 def test_of_a_stale_document_those_fields_are_stored_that_were_set():
     document = changed(name="new", count=5)
     Saved._get_collection().update_one({}, {"$set": {"count": 3, "tags": ["z"], "email": "e@x.org"}})
@@ -220,6 +231,7 @@ def test_what_others_change_between_the_signals_survives_and_is_told():
     assert heard[0].arguments["updated_fields"] == {"count": {"from": 3, "to": 5}}
 
 
+@on_both
 def test_what_others_change_at_the_last_moment_survives_and_is_told():
     """After hive has looked at the document, so that its write does not hold and is done anew."""
     document, tries = changed(count=5), []
@@ -284,6 +296,7 @@ def test_an_invalid_document_can_be_mended_and_saved():
     assert raw(Saved)[0]["name"] == "short"
 
 
+@on_both
 @pytest.mark.parametrize("new", [True, False], ids=["new", "changed"])
 def test_a_unique_value_that_is_taken_is_a_conflict(new):
     Saved.ensure_indexes()
@@ -300,6 +313,7 @@ def test_a_unique_value_that_is_taken_is_a_conflict(new):
     assert sorted(one["email"] for one in raw(Saved)) == ["a@x.org", "b@x.org"]
 
 
+@on_both
 @pytest.mark.parametrize("values", [{"name": "new"}, {}], ids=["changed", "unchanged"])
 def test_a_document_that_was_deleted_meanwhile_does_not_come_back(values):
     document = changed(**values)

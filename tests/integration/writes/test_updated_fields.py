@@ -1,4 +1,4 @@
-"""hive.changes: `updated_fields` has what a write changed, all of it, and nothing else."""
+"""`updated_fields` has what PUT and PATCH changed, all of it, and nothing else."""
 
 import enum
 from datetime import date, datetime
@@ -11,6 +11,7 @@ from mongoengine.base import LazyReference
 
 from hive import ModelHive, signals
 from hive.testing import recorded, serve
+from tests.support.databases import on_both
 
 naive = datetime  # as mongoengine has times: in UTC, without saying so
 
@@ -23,33 +24,33 @@ class Status(enum.Enum):
     DONE = "done"
 
 
-class User(me.Document):
+class UpdatedUser(me.Document):
     name = me.StringField()
 
 
-class Spot(me.EmbeddedDocument):
+class UpdatedSpot(me.EmbeddedDocument):
     lat = me.FloatField(db_field="la")
     lon = me.FloatField()
 
 
-class PostalAddress(me.EmbeddedDocument):
+class UpdatedPostalAddress(me.EmbeddedDocument):
     city = me.StringField(db_field="c")
-    geo = me.EmbeddedDocumentField(Spot, db_field="g")
+    geo = me.EmbeddedDocumentField(UpdatedSpot, db_field="g")
     note = me.StringField()
     source = me.StringField(default="client")
 
 
-class Other(me.EmbeddedDocument):
+class UpdatedOther(me.EmbeddedDocument):
     city = me.StringField()
 
 
-class Order(me.Document):
+class UpdatedOrder(me.Document):
     title = me.StringField(db_field="t")
     slug = me.StringField()
-    address = me.EmbeddedDocumentField(PostalAddress, db_field="a")
-    any = me.GenericEmbeddedDocumentField(choices=[PostalAddress, Other])
-    stops = me.EmbeddedDocumentListField(PostalAddress)
-    places = me.MapField(me.EmbeddedDocumentField(Spot))
+    address = me.EmbeddedDocumentField(UpdatedPostalAddress, db_field="a")
+    any = me.GenericEmbeddedDocumentField(choices=[UpdatedPostalAddress, UpdatedOther])
+    stops = me.EmbeddedDocumentListField(UpdatedPostalAddress)
+    places = me.MapField(me.EmbeddedDocumentField(UpdatedSpot))
     tags = me.ListField(me.StringField())
     data = me.DictField()
     counts = me.MapField(me.IntField())
@@ -60,15 +61,15 @@ class Order(me.Document):
     at = me.DateTimeField()
     exactly = me.ComplexDateTimeField()
     day = me.DateField()
-    owner = me.ReferenceField(User)
-    dbref = me.ReferenceField(User, dbref=True)
-    lazy = me.LazyReferenceField(User)
-    cached = me.CachedReferenceField(User, fields=["name"])
+    owner = me.ReferenceField(UpdatedUser)
+    dbref = me.ReferenceField(UpdatedUser, dbref=True)
+    lazy = me.LazyReferenceField(UpdatedUser)
+    cached = me.CachedReferenceField(UpdatedUser, fields=["name"])
     generic = me.GenericReferenceField()
     generic_lazy = me.GenericLazyReferenceField()
-    members = me.ListField(me.ReferenceField(User))
+    members = me.ListField(me.ReferenceField(UpdatedUser))
     things = me.ListField(me.GenericReferenceField())
-    by_role = me.MapField(me.ReferenceField(User))
+    by_role = me.MapField(me.ReferenceField(UpdatedUser))
     revision = me.IntField(default=0)
     counted = me.IntField(default=0)
 
@@ -84,11 +85,16 @@ def count(sender, document, **_):
     document.counted += 10
 
 
+@pytest.fixture(params=["mongodb"])
+def database(request):
+    return request.getfixturevalue(f"{request.param}_database")
+
+
 @pytest.fixture
 def orders(database):
-    User(pk=ID, name="one").save()
-    User(pk=OTHER, name="two").save()
-    with serve([*ModelHive.routes_for(Order), *ModelHive.routes_for(User)]) as client:
+    UpdatedUser(pk=ID, name="one").save()
+    UpdatedUser(pk=OTHER, name="two").save()
+    with serve([*ModelHive.routes_for(UpdatedOrder), *ModelHive.routes_for(UpdatedUser)]) as client:
         yield client
 
 
@@ -99,14 +105,14 @@ def changed(client, path, method="PUT", **body):
     assert answer.status == 200, answer.body
     assert client.get(path).json == answer.json
     [only] = heard
-    assert only.arguments["instance"].pk == Order.objects.get(pk=only.arguments["instance"].pk).pk
+    assert only.arguments["instance"].pk == UpdatedOrder.objects.get(pk=only.arguments["instance"].pk).pk
     updated = dict(only.arguments["updated_fields"])
     del updated["revision"]
     return updated
 
 
 def new(client, **body):
-    created = client.post("/order", json=body)
+    created = client.post("/updated_order", json=body)
     assert created.status == 201, created.body
     return created.headers["Location"]
 
@@ -130,27 +136,28 @@ def test_names_inside_of_embedded_documents_are_dotted(orders):
 
 def test_an_embedded_document_that_comes_or_goes_is_whole(orders):
     path = new(orders, title=None)
-    address = PostalAddress(city="Rome", geo=Spot(lat=1.0))
+    address = UpdatedPostalAddress(city="Rome", geo=UpdatedSpot(lat=1.0))
     body = {"city": "Rome", "geo": {"lat": 1.0}}
     assert changed(orders, path, address=body) == {"address": {"from": None, "to": address}}
     assert changed(orders, path, address={"geo": None}) == {
-        "address.geo": {"from": Spot(lat=1.0), "to": None}
+        "address.geo": {"from": UpdatedSpot(lat=1.0), "to": None}
     }
     assert changed(orders, path, address=None) == {
-        "address": {"from": PostalAddress(city="Rome"), "to": None}
+        "address": {"from": UpdatedPostalAddress(city="Rome"), "to": None}
     }
 
 
 def test_an_embedded_document_of_another_class_is_whole(orders):
-    path = new(orders, any={"_cls": "PostalAddress", "city": "Rome"})
-    assert changed(orders, path, any={"_cls": "PostalAddress", "city": "Oslo"}) == {
+    path = new(orders, any={"_cls": "UpdatedPostalAddress", "city": "Rome"})
+    assert changed(orders, path, any={"_cls": "UpdatedPostalAddress", "city": "Oslo"}) == {
         "any.city": {"from": "Rome", "to": "Oslo"}
     }
-    assert changed(orders, path, any={"_cls": "Other", "city": "Oslo"}) == {
-        "any": {"from": PostalAddress(city="Oslo"), "to": Other(city="Oslo")}
+    assert changed(orders, path, any={"_cls": "UpdatedOther", "city": "Oslo"}) == {
+        "any": {"from": UpdatedPostalAddress(city="Oslo"), "to": UpdatedOther(city="Oslo")}
     }
 
 
+@on_both
 def test_lists_and_maps_are_whole_and_typed(orders):
     path = new(
         orders,
@@ -165,16 +172,17 @@ def test_lists_and_maps_are_whole_and_typed(orders):
         orders, path, stops=stops, places=places, states=["done"], prices={"b": "2"}, counts={}
     ) == {
         "stops": {
-            "from": [PostalAddress(city="a")],
-            "to": [PostalAddress(city="a"), PostalAddress(city="b")],
+            "from": [UpdatedPostalAddress(city="a")],
+            "to": [UpdatedPostalAddress(city="a"), UpdatedPostalAddress(city="b")],
         },
-        "places": {"from": {"x": Spot(lat=1.0)}, "to": {"x": Spot(lat=2.0)}},
+        "places": {"from": {"x": UpdatedSpot(lat=1.0)}, "to": {"x": UpdatedSpot(lat=2.0)}},
         "states": {"from": [Status.NEW], "to": [Status.DONE]},
         "prices": {"from": {"a": Decimal("1.00")}, "to": {"b": Decimal("2.00")}},
         "counts": {"from": {"a": 1}, "to": {}},
     }  # fmt: skip
 
 
+@on_both
 def test_values_are_typed_as_in_python(orders):
     path = new(
         orders,
@@ -204,6 +212,7 @@ def test_values_are_typed_as_in_python(orders):
         assert type(change["from"]) in (Status, Decimal, datetime, date)
 
 
+@on_both
 @pytest.mark.parametrize("name", ["owner", "dbref", "lazy", "cached"])
 def test_references_are_primary_keys(orders, name):
     path = new(orders, **{name: str(ID)})
@@ -213,6 +222,7 @@ def test_references_are_primary_keys(orders, name):
     assert changed(orders, path, **{name: None}) == {name: {"from": OTHER, "to": None}}
 
 
+@on_both
 def test_references_in_lists_and_maps_are_primary_keys(orders):
     path = new(orders, members=[str(ID)], by_role={"a": str(ID)})
     update = changed(orders, path, members=[str(OTHER), str(ID)], by_role={"a": str(OTHER)})
@@ -223,14 +233,18 @@ def test_references_in_lists_and_maps_are_primary_keys(orders):
     assert [type(one) for one in update["members"]["to"]] == [ObjectId, ObjectId]
 
 
+@on_both
 @pytest.mark.parametrize("name", ["generic", "generic_lazy"])
 def test_generic_references_are_dbrefs(orders, name):
-    one, two = {"_cls": "User", "id": str(ID)}, {"_cls": "User", "id": str(OTHER)}
+    one, two = {"_cls": "UpdatedUser", "id": str(ID)}, {"_cls": "UpdatedUser", "id": str(OTHER)}
     path = new(orders, **{name: one}, things=[one])
     update = changed(orders, path, **{name: two}, things=[two, one])
     assert update == {
-        name: {"from": DBRef("user", ID), "to": DBRef("user", OTHER)},
-        "things": {"from": [DBRef("user", ID)], "to": [DBRef("user", OTHER), DBRef("user", ID)]},
+        name: {"from": DBRef("updated_user", ID), "to": DBRef("updated_user", OTHER)},
+        "things": {
+            "from": [DBRef("updated_user", ID)],
+            "to": [DBRef("updated_user", OTHER), DBRef("updated_user", ID)],
+        },
     }
     assert not isinstance(update[name]["to"], LazyReference)
 
@@ -249,27 +263,28 @@ def test_what_clean_and_save_changed_is_there_too(orders):
 def test_what_a_signal_of_mongoengine_changed_is_there_too(orders):
     path = new(orders, title="One")
     for signal in (me.signals.pre_save, me.signals.pre_save_post_validation):
-        with signal.connected_to(count, sender=Order):
+        with signal.connected_to(count, sender=UpdatedOrder):
             assert set(changed(orders, path, tags=["x", signal.name])) == {"tags", "counted"}
-    assert Order.objects.first().counted == 20
+    assert UpdatedOrder.objects.first().counted == 20
     assert changed(orders, path, tags=[])["tags"]["to"] == []
 
 
 def test_defaults_of_fields_that_are_not_stored_are_no_change(orders):
-    Order._get_collection().insert_one({"_id": ID, "t": "x", "slug": "x", "a": {"c": "Rome"}})
-    assert changed(orders, f"/order/{ID}", address={"city": "Oslo"}) == {
+    UpdatedOrder._get_collection().insert_one({"_id": ID, "t": "x", "slug": "x", "a": {"c": "Rome"}})
+    assert changed(orders, f"/updated_order/{ID}", address={"city": "Oslo"}) == {
         "address.city": {"from": "Rome", "to": "Oslo"}
     }
-    assert "source" not in Order.objects.as_pymongo().first()["a"]
-    assert changed(orders, f"/order/{ID}", status="done", address={"source": "import"}) == {
+    assert "source" not in UpdatedOrder.objects.as_pymongo().first()["a"]
+    assert changed(orders, f"/updated_order/{ID}", status="done", address={"source": "import"}) == {
         "status": {"from": Status.NEW, "to": Status.DONE},
         "address.source": {"from": "client", "to": "import"},
     }
 
 
+@on_both
 def test_what_is_stored_beside_the_fields_stays(orders):
-    Order._get_collection().insert_one({"_id": ID, "data": {"a": float("nan")}})
-    assert changed(orders, f"/order/{ID}", title="x").keys() == {"title", "slug"}
+    UpdatedOrder._get_collection().insert_one({"_id": ID, "data": {"a": float("nan")}})
+    assert changed(orders, f"/updated_order/{ID}", title="x").keys() == {"title", "slug"}
 
 
 # JSON Merge Patch (RFC 7396)
@@ -289,7 +304,10 @@ def test_null_in_a_patch_removes_keys_of_dictionaries_and_maps(orders):
     ) == {
         "data": {"from": {"a": 1, "b": {"c": 2, "d": [1]}}, "to": {"b": {"d": [1], "e": {}}}},
         "counts": {"from": {"a": 1, "b": 2}, "to": {"b": 2}},
-        "places": {"from": {"x": Spot(lat=1.0, lon=2.0)}, "to": {"x": Spot(lon=2.0), "y": Spot(lon=3.0)}},
+        "places": {
+            "from": {"x": UpdatedSpot(lat=1.0, lon=2.0)},
+            "to": {"x": UpdatedSpot(lon=2.0), "y": UpdatedSpot(lon=3.0)},
+        },
     }  # fmt: skip
 
 
@@ -318,14 +336,14 @@ def test_put_sets_dictionaries_whole(orders):
 # PUT that replaces
 
 
-class Profile(me.EmbeddedDocument):
+class UpdatedProfile(me.EmbeddedDocument):
     bio = me.StringField(default="none")
     rank = me.IntField()
     mark = me.StringField()
     pin = me.StringField()
 
 
-class Membership(me.DynamicDocument):
+class UpdatedMembership(me.DynamicDocument):
     name = me.StringField(required=True)
     level = me.IntField(default=1)
     tags = me.ListField(me.StringField())
@@ -334,13 +352,13 @@ class Membership(me.DynamicDocument):
     rank = me.IntField()
     number = me.SequenceField()
     maybe = me.IntField(default=5, null=True)
-    profile = me.EmbeddedDocumentField(Profile)
+    profile = me.EmbeddedDocumentField(UpdatedProfile)
 
 
 @pytest.fixture
 def account(database):
-    profile = Profile(bio="b", rank=3, mark="m", pin="p")
-    document = Membership(
+    profile = UpdatedProfile(bio="b", rank=3, mark="m", pin="p")
+    document = UpdatedMembership(
         name="x",
         level=7,
         tags=["t"],
@@ -354,14 +372,15 @@ def account(database):
         inner=3,
     ).save()
     routes = ModelHive.routes_for(
-        Membership, put="replace", hidden=["hush", "profile.mark", "inner"],
+        UpdatedMembership, put="replace", hidden=["hush", "profile.mark", "inner"],
         write_only=["pin", "profile.pin"], read_only=["rank", "profile.rank", "stamp"],
     )  # fmt: skip
     with serve(routes) as client:
-        client.path = f"/membership/{document.pk}"
+        client.path = f"/updated_membership/{document.pk}"
         yield client
 
 
+@on_both
 def test_a_replacing_put_resets_what_the_body_does_not_name(account):
     with recorded(signals.post_update_instance) as heard:
         answer = account.put(account.path, json={"name": "y", "profile": {}})
@@ -376,7 +395,7 @@ def test_a_replacing_put_resets_what_the_body_does_not_name(account):
     }
     assert account.get(account.path).json == answer.json
     assert "free" not in answer.json
-    stored = Membership.objects.first()
+    stored = UpdatedMembership.objects.first()
     assert (stored.hush, stored.pin, stored.rank, stored.stamp, stored.inner) == ("h", "p", 3, 2, 3)
     assert (stored.profile.rank, stored.profile.mark, stored.profile.pin) == (3, "m", "p")
     assert stored.number == answer.json["number"] == 1
@@ -396,7 +415,7 @@ def test_a_replacing_put_without_an_embedded_document_removes_it(account):
 def test_a_replacing_put_without_a_required_field_is_400(account):
     answer = account.put(account.path, json={"level": 2})
     assert (answer.status, answer.json["errors"][0]["field"]) == (400, "name")
-    assert Membership.objects.first().level == 7
+    assert UpdatedMembership.objects.first().level == 7
 
 
 def test_a_patch_of_a_model_that_is_replaced_by_put_still_merges(account):
