@@ -105,6 +105,13 @@ THING = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A write that loses a race is tried again, and a patch of a thousand tests made, on any machine."""
+    monkeypatch.setattr("hive.races.PATIENCE", 120)
+    monkeypatch.setattr("hive.pool.DEADLINE", 60)
+
+
 @pytest.fixture(params=["mongodb"])
 def database(request):
     return request.getfixturevalue(f"{request.param}_database")

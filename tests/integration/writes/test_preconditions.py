@@ -11,8 +11,9 @@ import mongoengine as me
 import pytest
 from bson import Int64, ObjectId
 from mongoengine import signals as mongoengine_signals
+from tornado.web import Application
 
-from hive import ModelHive, flatten, signals
+from hive import ModelHive, flatten, preconditions, signals
 from hive.testing import serve
 from tests.support.threads import in_thread
 
@@ -137,6 +138,12 @@ ROUTES = flatten(
         ModelHive.routes_for(TaggedBound, if_match="required", deadline=60),
     ]
 )
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A write that loses a race is tried again, however slow the machine is."""
+    monkeypatch.setattr("hive.races.PATIENCE", 120)
 
 
 @pytest.fixture
@@ -863,3 +870,25 @@ def test_prices_that_are_equal_as_numbers_do_not_fail_a_write(client):
     path = client.post("/tagged_types", json={"price": "1.10", "name": "x"}).headers["Location"]
     assert write(client, "PUT", path, {"price": "1.1"}, If_Match=tag(client, path)).status == 200
     assert TaggedTypes.objects.get().price == Decimal("1.10")
+
+
+# Hidden data
+
+
+def state(reply):
+    return reply.headers["Etag"].strip('"').partition("-")[0]
+
+
+def test_a_tag_tells_nothing_of_what_is_hidden_to_those_who_try(team):
+    plain = preconditions.state_of(raw())
+    one, same, other = (Application(ROUTES, cookie_secret=letter * 40) for letter in "aab")
+    with serve(one) as first, serve(same) as second, serve(other) as third:
+        states = [state(api.get(team.path)) for api in (first, second, third)]
+        assert plain not in states
+        assert states[0] == states[1] != states[2]
+        guess = write(first, "PUT", team.path, {"text": "t"}, If_Match=f'"{plain}-{"0" * 16}"')
+        assert guess.status == 412, guess.body
+        answer = write(second, "PUT", team.path, {"text": "t"}, If_Match=tag(first, team.path))
+        assert answer.status == 200, answer.body
+        assert state(answer) == state(first.get(team.path))
+        assert state(answer) != preconditions.state_of(raw())

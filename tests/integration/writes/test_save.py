@@ -86,6 +86,7 @@ pytestmark = pytest.mark.usefixtures("database")
 def patient(monkeypatch):
     """A write that loses a race is tried again, however slow the machine is."""
     monkeypatch.setattr("hive.races.PATIENCE", 120)
+    monkeypatch.setattr("hive.pool.DEADLINE", 60)
 
 
 @pytest.fixture(params=["mongodb"])
