@@ -30,16 +30,16 @@ class Task(me.EmbeddedDocument):
     hours = me.IntField()
 
 
-class Project(me.EmbeddedDocument):
+class CrewProject(me.EmbeddedDocument):
     slug = me.StringField(required=True)
     title = me.StringField()
     tasks = me.EmbeddedDocumentListField(Task)
-    lead = me.ReferenceField("Person")
+    lead = me.ReferenceField("CrewMate")
     where = me.EmbeddedDocumentField(Street)
     meta = {"lookup_field": "slug"}
 
 
-class Person(me.Document):
+class CrewMate(me.Document):
     name = me.StringField(required=True)
     nick = me.StringField(unique=True, sparse=True)
     home = me.EmbeddedDocumentField(Street)
@@ -93,19 +93,19 @@ class Bus(Vehicle):
 
 class Crew(me.Document):
     name = me.StringField(required=True, max_length=20)
-    captain = me.ReferenceField(Person)
-    boss = me.ReferenceField(Person, required=True)
-    members = me.ListField(me.ReferenceField(Person))
-    lazy = me.LazyReferenceField(Person)
-    lazies = me.ListField(me.LazyReferenceField(Person))
-    old = me.ReferenceField(Person, dbref=True)
-    cached = me.CachedReferenceField(Person, fields=["name"])
+    captain = me.ReferenceField(CrewMate)
+    boss = me.ReferenceField(CrewMate, required=True)
+    members = me.ListField(me.ReferenceField(CrewMate))
+    lazy = me.LazyReferenceField(CrewMate)
+    lazies = me.ListField(me.LazyReferenceField(CrewMate))
+    old = me.ReferenceField(CrewMate, dbref=True)
+    cached = me.CachedReferenceField(CrewMate, fields=["name"])
     address = me.EmbeddedDocumentField(Street)
     base = me.EmbeddedDocumentField(Street, required=True)
-    projects = me.EmbeddedDocumentListField(Project)
+    projects = me.EmbeddedDocumentListField(CrewProject)
     tasks = me.ListField(me.EmbeddedDocumentField(Task))
-    thing = me.GenericReferenceField(choices=[Person, Vehicle, Bus])
-    things = me.ListField(me.GenericReferenceField(choices=[Person, Bus]))
+    thing = me.GenericReferenceField(choices=[CrewMate, Vehicle, Bus])
+    things = me.ListField(me.GenericReferenceField(choices=[CrewMate, Bus]))
     part = me.GenericEmbeddedDocumentField(choices=[Street, Task])
     parts = me.ListField(me.GenericEmbeddedDocumentField(choices=[Street, Task]))
     ride = me.ReferenceField(Vehicle)
@@ -115,7 +115,7 @@ class Crew(me.Document):
     meta = {"cascade": False}
 
 
-ROUTES = flatten([ModelHive.routes_for(model) for model in (Crew, Person, Vehicle)])
+ROUTES = flatten([ModelHive.routes_for(model) for model in (Crew, CrewMate, Vehicle)])
 
 
 @pytest.fixture(params=["mongodb"])
@@ -125,15 +125,15 @@ def database(request):
 
 @pytest.fixture
 def api(database):
-    Person._collection = None
-    Person.ensure_indexes()
+    CrewMate._collection = None
+    CrewMate.ensure_indexes()
     with serve(ROUTES) as client:
         yield client
 
 
 @pytest.fixture
 def people(database):
-    return [Person(name=name, nick=name.lower()).save() for name in ("Ann", "Bob", "Cid", "Dee")]
+    return [CrewMate(name=name, nick=name.lower()).save() for name in ("Ann", "Bob", "Cid", "Dee")]
 
 
 @pytest.fixture
@@ -150,8 +150,10 @@ def crew(people):
         base=Street(city="Oslo"),
         address=Street(city="Bergen", zip_code="5", geo=Geo(lat=60, lon=5)),
         projects=[
-            Project(slug="moon", title="Moon", lead=bob, tasks=[Task(title="a", hours=1), Task(title="b")]),
-            Project(slug="mars", title="Mars", where=Street(city="Tharsis")),
+            CrewProject(
+                slug="moon", title="Moon", lead=bob, tasks=[Task(title="a", hours=1), Task(title="b")]
+            ),
+            CrewProject(slug="mars", title="Mars", where=Street(city="Tharsis")),
         ],
         tasks=[Task(title="x"), Task(title="y")],
     ).save()
@@ -169,7 +171,7 @@ def refused(reply, status):
 
 
 def told(heard):
-    """The signals and their senders, in short: ``create Person``."""
+    """The signals and their senders, in short: ``create CrewMate``."""
     return [f"{name.removesuffix('_instance')} {sender.__name__}" for name, sender, _ in heard]
 
 
@@ -197,8 +199,8 @@ def pairs(*names):
 def test_get_of_a_reference_is_its_target(api, path, people):
     with recorded() as heard:
         reply = api.get(f"{path}/captain")
-    assert (reply.status, reply.json) == (200, api.get(f"/person/{people[2].id}").json)
-    assert told(heard) == pairs("get Person")
+    assert (reply.status, reply.json) == (200, api.get(f"/crew_mate/{people[2].id}").json)
+    assert told(heard) == pairs("get CrewMate")
     assert arguments(heard) == [[f"{path[1:]}", "captain"]]
 
 
@@ -224,7 +226,7 @@ def test_post_to_a_reference_sets_it_to_an_existing_document(api, path, people, 
     assert changes(heard, Crew) == {field: {"from": was, "to": people[1].id}}
     assert getattr(Crew.objects.get(), field).id == people[1].id
     assert api.get(f"{path}/{field}").json["name"] == "Bob"
-    assert Person.objects.count() == 4
+    assert CrewMate.objects.count() == 4
 
 
 @pytest.mark.parametrize(
@@ -233,11 +235,11 @@ def test_post_to_a_reference_sets_it_to_an_existing_document(api, path, people, 
 def test_post_of_a_new_object_to_a_reference_creates_and_sets_it(api, path, crew, body):
     with recorded() as heard:
         reply = api.post(f"{path}/captain", **body)
-    eve = Person.objects.get(name="Eve")
+    eve = CrewMate.objects.get(name="Eve")
     assert (reply.status, reply.json["id"]) == (201, str(eve.id))
     assert reply.headers["Location"] == f"{path}/captain"
     assert reply.headers["X-Created-Id"] == (eve.nick or str(eve.id))
-    assert told(heard) == pairs("create Person", "update Crew")
+    assert told(heard) == pairs("create CrewMate", "update Crew")
     assert changes(heard, Crew)["captain"]["to"] == eve.id
     assert api.get(reply.headers["Location"]).json == reply.json
 
@@ -248,8 +250,8 @@ def test_put_and_patch_of_a_reference_change_its_target(api, path, crew, people)
         with recorded() as heard:
             reply = verb(f"{path}/captain", json={"name": f"C {verb.__name__}"})
         assert (reply.status, reply.json["name"]) == (200, f"C {verb.__name__}")
-        assert told(heard) == pairs("update Person")
-        assert changes(heard, Person)["name"]["to"] == f"C {verb.__name__}"
+        assert told(heard) == pairs("update CrewMate")
+        assert changes(heard, CrewMate)["name"]["to"] == f"C {verb.__name__}"
     assert crew.reload().to_mongo() == before
     assert people[2].reload().name == "C patch"
 
@@ -260,7 +262,7 @@ def test_delete_of_a_reference_unsets_it_and_leaves_the_target(api, path, crew, 
     assert told(heard) == pairs("update Crew")
     assert changes(heard, Crew) == {"captain": {"from": people[2].id, "to": None}}
     assert crew.reload().captain is None
-    assert Person.objects.count() == 4
+    assert CrewMate.objects.count() == 4
     for verb in (api.get, api.delete):
         refused(verb(f"{path}/captain"), 404)
     refused(api.put(f"{path}/captain", json={"name": "x"}), 404)
@@ -295,7 +297,7 @@ def test_reference_to_nothing_is_400(api, path, crew, name):
                 assert refused(api.post(f"{path}/{field}", json={key: name}), 400)["errors"]
             assert heard == []
     assert crew.reload().to_mongo() == before
-    assert Person.objects.count() == 4
+    assert CrewMate.objects.count() == 4
 
 
 @pytest.mark.parametrize("field", ["captain", "members"])
@@ -305,18 +307,18 @@ def test_failed_create_leaves_the_holder_as_it_was(api, path, crew, field):
     refused(api.post(f"{path}/{field}", json={"name": "Ann", "nick": "ann"}), 409)
     refused(api.post(f"{path}/{field}", json={"name": "x", "nothing": 1}), 400)
     assert crew.reload().to_mongo() == before
-    assert Person.objects.count() == 4
+    assert CrewMate.objects.count() == 4
 
 
 @pytest.mark.parametrize("field", ["captain", "members", "thing"])
 def test_failed_link_leaves_nothing_created(api, path, crew, database, field):
     database["crew"].update_one({}, {"$set": {"name": "x" * 100}})
     before = database["crew"].find_one()
-    body = {"name": "Eve"} | ({"_cls": "Person"} if field == "thing" else {})
+    body = {"name": "Eve"} | ({"_cls": "CrewMate"} if field == "thing" else {})
     with recorded() as heard:
         refused(api.post(f"{path}/{field}", json=body), 400)
-    assert told(heard) == ["pre_create Person" if field != "thing" else told(heard)[0], "pre_update Crew"]
-    assert Person.objects.count() == 4
+    assert told(heard) == ["pre_create CrewMate" if field != "thing" else told(heard)[0], "pre_update Crew"]
+    assert CrewMate.objects.count() == 4
     assert database["crew"].find_one() == before
 
 
@@ -338,15 +340,15 @@ def test_get_of_a_list_of_references_is_a_list_of_targets(api, path, people):
     with recorded() as heard:
         reply = api.get(f"{path}/members")
     assert [item["name"] for item in reply.json] == ["Ann", "Cid"]
-    assert reply.json[1] == api.get(f"/person/{people[2].id}").json
-    assert told(heard) == ["pre_get_list Person", "post_get_list Person"]
+    assert reply.json[1] == api.get(f"/crew_mate/{people[2].id}").json
+    assert told(heard) == ["pre_get_list CrewMate", "post_get_list CrewMate"]
     assert [item.name for item in heard[1].arguments["items"]] == ["Ann", "Cid"]
     assert arguments(heard) == [[path[1:], "members"]]
 
 
 @on_mongomock
 def test_lists_of_references_page(api, path, crew):
-    crew.members = [Person(name=f"P{number:02}").save() for number in range(30)]
+    crew.members = [CrewMate(name=f"P{number:02}").save() for number in range(30)]
     crew.save()
     assert len(api.get(f"{path}/members").json) == 20
     reply = api.get(f"{path}/members?page=3&per_page=12")
@@ -380,10 +382,10 @@ def test_adding_twice_does_not_duplicate(api, path, crew, body):
 def test_post_of_a_new_object_to_a_list_creates_and_adds_it(api, path, crew, people):
     with recorded() as heard:
         reply = api.post(f"{path}/members", json={"name": "Eve", "nick": "eve"})
-    eve = Person.objects.get(nick="eve")
+    eve = CrewMate.objects.get(nick="eve")
     assert (reply.status, reply.headers["Location"]) == (201, f"{path}/members/eve")
     assert reply.headers["X-Created-Id"] == "eve"
-    assert told(heard) == pairs("create Person", "update Crew")
+    assert told(heard) == pairs("create CrewMate", "update Crew")
     assert changes(heard, Crew)["members"]["to"] == [people[0].id, people[2].id, eve.id]
     assert api.get(reply.headers["Location"]).json == reply.json
 
@@ -406,15 +408,15 @@ def test_get_of_a_member_is_its_target(api, path, people, how):
     name = people[2].id if how == "id" else "cid"
     with recorded() as heard:
         reply = api.get(f"{path}/members/{name}")
-    assert reply.json == api.get(f"/person/{people[2].id}").json
-    assert told(heard) == pairs("get Person")
+    assert reply.json == api.get(f"/crew_mate/{people[2].id}").json
+    assert told(heard) == pairs("get CrewMate")
     assert arguments(heard) == [[path[1:], f"members/{name}"]]
 
 
 @on_mongomock
 @pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH", "DELETE", "HEAD"])
 def test_document_that_is_no_member_is_404(api, path, crew, verb):
-    before, bob = crew.to_mongo(), Person.objects.get(name="Bob")
+    before, bob = crew.to_mongo(), CrewMate.objects.get(name="Bob")
     for name in (bob.id, "bob", "nobody", NOBODY, "0", "save"):
         assert api.request(verb, f"{path}/members/{name}", json={"name": "x"}).status == 404
     assert crew.reload().to_mongo() == before
@@ -427,7 +429,7 @@ def test_put_and_patch_of_a_member_change_its_target(api, path, crew, people):
         with recorded() as heard:
             reply = verb(f"{path}/members/cid", json={"name": verb.__name__})
         assert (reply.status, reply.json["name"]) == (200, verb.__name__)
-        assert told(heard) == pairs("update Person")
+        assert told(heard) == pairs("update CrewMate")
     assert crew.reload().to_mongo() == before
 
 
@@ -436,7 +438,7 @@ def test_delete_of_a_member_takes_it_out_and_leaves_the_target(api, path, crew, 
         assert api.delete(f"{path}/members/ann").status == 204
     assert told(heard) == pairs("update Crew")
     assert changes(heard, Crew) == {"members": {"from": [people[0].id, people[2].id], "to": [people[2].id]}}
-    assert Person.objects.count() == 4
+    assert CrewMate.objects.count() == 4
     refused(api.delete(f"{path}/members/ann"), 404)
 
 
@@ -543,7 +545,7 @@ def test_get_of_an_embedded_list(api, path):
     with recorded() as heard:
         reply = api.get(f"{path}/projects")
     assert [item["slug"] for item in reply.json] == ["moon", "mars"]
-    assert told(heard) == ["pre_get_list Project", "post_get_list Project"]
+    assert told(heard) == ["pre_get_list CrewProject", "post_get_list CrewProject"]
     assert [item["title"] for item in api.get(f"{path}/tasks?per_page=1&page=2").json] == ["y"]
 
 
@@ -552,7 +554,7 @@ def test_post_to_an_embedded_list_appends(api, path, crew):
         reply = api.post(f"{path}/projects", json={"slug": "sun", "tasks": [{"title": "t"}]})
     assert (reply.status, reply.headers["Location"]) == (201, f"{path}/projects/sun")
     assert reply.headers["X-Created-Id"] == "sun"
-    assert told(heard) == pairs("create Project", "update Crew")
+    assert told(heard) == pairs("create CrewProject", "update Crew")
     assert changes(heard, Crew).keys() == {"projects"}
     assert api.get(reply.headers["Location"]).json == reply.json
     assert [project.slug for project in crew.reload().projects] == ["moon", "mars", "sun"]
@@ -589,11 +591,11 @@ def test_items_with_a_lookup_field_are_named_by_it(api, path, crew):
     with recorded() as heard:
         reply = api.put(f"{path}/projects/mars", json={"title": "Red"})
     assert (reply.json["slug"], reply.json["title"]) == ("mars", "Red")
-    assert told(heard) == pairs("update Project", "update Crew")
-    assert changes(heard, Project) == {"title": {"from": "Mars", "to": "Red"}}
+    assert told(heard) == pairs("update CrewProject", "update Crew")
+    assert changes(heard, CrewProject) == {"title": {"from": "Mars", "to": "Red"}}
     with recorded() as heard:
         assert api.delete(f"{path}/projects/moon").status == 204
-    assert told(heard) == pairs("delete Project", "update Crew")
+    assert told(heard) == pairs("delete CrewProject", "update Crew")
     assert [project.title for project in crew.reload().projects] == ["Red"]
 
 
@@ -658,8 +660,8 @@ def test_embedded_document_of_a_reference(api, path, crew, people):
     url = f"{path}/captain/home"
     with recorded() as heard:
         assert api.put(url, json={"city": "Paris"}).json["city"] == "Paris"
-    assert told(heard) == pairs("update Street", "update Person")
-    assert changes(heard, Person) == {"home.city": {"from": "Rome", "to": "Paris"}}
+    assert told(heard) == pairs("update Street", "update CrewMate")
+    assert changes(heard, CrewMate) == {"home.city": {"from": "Rome", "to": "Paris"}}
     assert api.put(f"{url}/geo", json={"lat": 9}).json == {"lat": 9.0, "lon": 2.0}
     assert people[2].reload().home.geo.lat == 9
     assert api.delete(url).status == 204
@@ -673,11 +675,11 @@ def test_reference_of_a_reference_and_its_list(api, path, crew, people):
     assert [item["name"] for item in api.get(f"{path}/captain/friends").json] == ["Ann", "Bob"]
     with recorded() as heard:
         assert api.put(f"{path}/captain/friends/bob", json={"name": "Bobby"}).status == 200
-    assert told(heard) == pairs("update Person")
+    assert told(heard) == pairs("update CrewMate")
     assert heard[1].arguments["instance"].id == people[1].id
     with recorded() as heard:
         assert api.post(f"{path}/captain/friends", json={"id": "dee"}).status == 200
-    assert told(heard) == pairs("update Person")
+    assert told(heard) == pairs("update CrewMate")
     assert heard[1].arguments["instance"].id == people[2].id
     assert api.delete(f"{path}/captain/friends/ann").status == 204
     assert [friend.name for friend in people[2].reload().friends] == ["Bobby", "Dee"]
@@ -687,9 +689,9 @@ def test_reference_of_a_reference_and_its_list(api, path, crew, people):
 def test_create_deep_in_a_path(api, path, people):
     with recorded() as heard:
         reply = api.post(f"{path}/members/cid/friends", json={"name": "Eve"})
-    eve = Person.objects.get(name="Eve")
+    eve = CrewMate.objects.get(name="Eve")
     assert (reply.status, reply.headers["Location"]) == (201, f"{path}/members/cid/friends/{eve.id}")
-    assert told(heard) == pairs("create Person", "update Person")
+    assert told(heard) == pairs("create CrewMate", "update CrewMate")
     assert [signal.arguments["instance"].name for signal in heard[2:]] == ["Eve", "Cid"]
     assert api.get(reply.headers["Location"]).json["name"] == "Eve"
 
@@ -710,7 +712,7 @@ def test_reference_in_an_item_of_an_embedded_list(api, path, crew, people):
     assert crew.reload().projects[0].lead.name == "Dee"
     with recorded() as heard:
         reply = api.post(url, json={"name": "Eve"})
-    assert (reply.status, told(heard)) == (201, pairs("create Person", "update Crew"))
+    assert (reply.status, told(heard)) == (201, pairs("create CrewMate", "update Crew"))
     assert api.delete(url).status == 204
     assert crew.reload().projects[0].lead is None
 
@@ -734,8 +736,8 @@ def test_path_may_go_round(api, people):
     ann.friend, bob.friend = bob, ann
     ann.save()
     bob.save()
-    assert api.get("/person/ann" + "/friend" * 20).json["name"] == "Ann"
-    refused(api.get("/person/ann" + "/friend" * 2000), 404)
+    assert api.get("/crew_mate/ann" + "/friend" * 20).json["name"] == "Ann"
+    refused(api.get("/crew_mate/ann" + "/friend" * 2000), 404)
 
 
 # References that name their class
@@ -754,7 +756,7 @@ def test_generic_reference(api, path, crew, people):
     with recorded() as heard:
         assert api.put(f"{path}/thing", json={"seats": 10}).json["seats"] == 10
     assert told(heard) == pairs("update Bus")
-    reply = api.post(f"{path}/thing", json={"_cls": "Person", "name": "Eve"})
+    reply = api.post(f"{path}/thing", json={"_cls": "CrewMate", "name": "Eve"})
     assert (reply.status, api.get(f"{path}/thing").json["name"]) == (201, "Eve")
     assert api.delete(f"{path}/thing").status == 204
     assert crew.reload().thing is None
@@ -766,7 +768,7 @@ def test_generic_reference(api, path, crew, people):
     "body",
     [{"name": "x"}, {"id": "ann"}, {"_cls": "Crew", "name": "x"}, {"_cls": "Pet", "name": "x"},
     {"_cls": "Street", "city": "x"},
-     {"_cls": 1, "name": "x"}, {"_cls": "Nothing"}, {"_cls": "Person", "id": NOBODY}, {"_cls": "Person"},
+     {"_cls": 1, "name": "x"}, {"_cls": "Nothing"}, {"_cls": "CrewMate", "id": NOBODY}, {"_cls": "CrewMate"},
      {"_cls": None},
      {"_cls": "Vehicle", "seats": 1}, {"thing": "ann"}, {"_cls": "__class__", "id": "x"}, {}],
 )  # fmt: skip
@@ -775,19 +777,19 @@ def test_generic_reference_to_what_it_does_not_take_is_400(api, path, crew, body
     for field in ("thing", "things"):
         refused(api.post(f"{path}/{field}", json=body), 400)
     assert crew.reload().to_mongo() == before
-    assert (Person.objects.count(), Vehicle.objects.count(), Pet.objects.count()) == (4, 0, 0)
+    assert (CrewMate.objects.count(), Vehicle.objects.count(), Pet.objects.count()) == (4, 0, 0)
 
 
 def test_list_of_generic_references(api, path, crew):
     bus = Bus(name="B", seats=9).save()
-    for body in ({"_cls": "Vehicle.Bus", "id": str(bus.id)}, {"_cls": "Person", "id": "ann"}):
+    for body in ({"_cls": "Vehicle.Bus", "id": str(bus.id)}, {"_cls": "CrewMate", "id": "ann"}):
         for _ in range(2):
             assert api.post(f"{path}/things", json=body).status == 200
     assert [item["name"] for item in api.get(f"{path}/things").json] == ["B", "Ann"]
     assert api.get(f"{path}/things/ann").json["name"] == "Ann"
     assert api.get(f"{path}/things/{bus.id}").json["seats"] == 9
     refused(api.get(f"{path}/things/bob"), 404)
-    reply = api.post(f"{path}/things", json={"_cls": "Person", "name": "Eve"})
+    reply = api.post(f"{path}/things", json={"_cls": "CrewMate", "name": "Eve"})
     assert api.get(reply.headers["Location"]).json["name"] == "Eve"
     assert api.delete(f"{path}/things/ann").status == 204
     assert [item["name"] for item in api.get(f"{path}/things").json] == ["B", "Eve"]
@@ -898,10 +900,10 @@ def test_model_without_routes_is_not_reached(api, people):
     pet = Pet(name="Rex").save()
     people[0].pet = pet
     people[0].save()
-    assert api.get("/person/ann").json["pet"] == str(pet.id)
+    assert api.get("/crew_mate/ann").json["pet"] == str(pet.id)
     for verb in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         for body in ({"id": str(pet.id)}, {"name": "x"}):
-            refused(api.request(verb, "/person/ann/pet", json=body), 404)
+            refused(api.request(verb, "/crew_mate/ann/pet", json=body), 404)
     assert Pet.objects.get().name == "Rex"
 
 
@@ -910,12 +912,12 @@ def test_model_without_routes_is_not_reached(api, people):
 
 @on_mongomock
 def test_two_prefixes_never_share_options(database, people):
-    person = Person(name="Eve", home=Street(city="Rome")).save()
+    person = CrewMate(name="Eve", home=Street(city="Rome")).save()
     crew = Crew(name="A", boss=person, captain=person, members=[person], base=Street(city="x")).save()
     routes = flatten([
-        ModelHive.routes_for(Crew, prefix="/open"), ModelHive.routes_for(Person, prefix="/open"),
+        ModelHive.routes_for(Crew, prefix="/open"), ModelHive.routes_for(CrewMate, prefix="/open"),
         ModelHive.routes_for(Crew, prefix="/shut"),
-        ModelHive.routes_for(Person, prefix="/shut", hidden=["name", "home"], methods=["GET"]),
+        ModelHive.routes_for(CrewMate, prefix="/shut", hidden=["name", "home"], methods=["GET"]),
     ])  # fmt: skip
     with serve(routes) as api:
         for place in ("captain", f"members/{person.id}"):
@@ -936,7 +938,7 @@ def test_two_applications_never_share_options(database, people):
     alone = ModelHive.routes_for(Crew)
     with (
         serve(alone) as first,
-        serve(flatten([alone, ModelHive.routes_for(Person, hidden=["name"])])) as second,
+        serve(flatten([alone, ModelHive.routes_for(CrewMate, hidden=["name"])])) as second,
     ):
         refused(first.get(f"/crew/{crew.id}/captain"), 404)
         assert "name" not in second.get(f"/crew/{crew.id}/captain").json
@@ -945,10 +947,8 @@ def test_two_applications_never_share_options(database, people):
 @on_mongomock
 def test_reference_is_not_followed_where_there_is_no_telling_which_routes(database, people):
     crew = Crew(name="A", boss=people[0], captain=people[0], base=Street(city="x")).save()
-    routes = flatten([
-        ModelHive.routes_for(Crew), ModelHive.routes_for(Person, prefix="/a"), ModelHive.routes_for(Person,
-        prefix="/b"),
-    ])  # fmt: skip
+    mates = [ModelHive.routes_for(CrewMate, prefix=prefix) for prefix in ("/a", "/b")]
+    routes = flatten([ModelHive.routes_for(Crew), mates])
     with serve(routes) as api:
         refused(api.get(f"/crew/{crew.id}/captain"), 404)
 
@@ -956,13 +956,13 @@ def test_reference_is_not_followed_where_there_is_no_telling_which_routes(databa
 @on_mongomock
 def test_only_routes_of_a_model_are_those_of_another_prefix(database, people):
     crew = Crew(name="A", boss=people[0], captain=people[0], base=Street(city="x")).save()
-    with serve(flatten([ModelHive.routes_for(Crew), ModelHive.routes_for(Person, prefix="/a")])) as api:
+    with serve(flatten([ModelHive.routes_for(Crew), ModelHive.routes_for(CrewMate, prefix="/a")])) as api:
         assert api.get(f"/crew/{crew.id}/captain").json["name"] == "Ann"
 
 
 def test_stored_dbref_is_read_like_any_reference(api, path, crew, database, people):
     database["crew"].update_one(
-        {}, {"$set": {"old": DBRef("person", people[1].id), "captain": ObjectId(NOBODY)}}
+        {}, {"$set": {"old": DBRef("crew_mate", people[1].id), "captain": ObjectId(NOBODY)}}
     )
     assert api.get(f"{path}/old").json["name"] == "Bob"
     refused(api.get(f"{path}/captain"), 404)
