@@ -229,8 +229,10 @@ WRITING = [*CHANGING, "DELETE"]
 
 
 def every_place(methods):
-    """The document with each of the methods, and each other place with one of them."""
-    pairs = [("the document", method) for method in methods] + each_with(list(PLACES)[1:], methods)
+    """The document with each of the methods, and each other place with one that changes, and with DELETE."""
+    others = list(PLACES)[1:]
+    pairs = [("the document", method) for method in methods] + each_with(others, CHANGING)
+    pairs += [(place, "DELETE") for place in others if "DELETE" in methods]
     values = [pytest.param(PLACES[name], method, id=f"{method} of {name}") for name, method in pairs]
     return pytest.mark.parametrize(("place", "method"), values)
 
