@@ -5,8 +5,6 @@ import inspect
 import re
 from pathlib import Path
 
-import pytest
-
 import hive.current
 import hive.dispatcher
 import hive.embedded
@@ -126,20 +124,22 @@ def test_every_module_has_its_place_in_the_order():
     assert sorted(ORDER) == sorted(MODULES)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_point_down_only(name):
-    below = ORDER[ORDER.index(name) + 1 :]
-    assert {other for other, _ in imported(MODULES[name])} <= set(below)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_nothing_is_imported_inside_a_function(name):
-    functions = [
-        node for node in ast.walk(MODULES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+def test_imports_point_down_only():
+    upwards = [
+        f"{name}, line {node.lineno}: {other}"
+        for place, name in enumerate(ORDER)
+        for other, node in imported(MODULES[name])
+        if other in ORDER[: place + 1]
     ]
+    assert upwards == []
+
+
+def test_nothing_is_imported_inside_a_function():
     inside = [
-        node.lineno
-        for function in functions
+        f"{name}, line {node.lineno}"
+        for name, tree in MODULES.items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
@@ -167,6 +167,7 @@ def test_only_storage_and_its_like_know_the_driver():
         "embedded",
         "revocations",
         "rates",
+        "testing",
         "threads",
     }
     clients = {
@@ -201,33 +202,39 @@ def emitted():
 
 def mentioned_in_tests():
     """The signals that tests name in their code or in what they expect."""
-    texts = [
-        path.read_text() for path in (ROOT / "tests").glob("test_*.py") if path.name != Path(__file__).name
-    ]
+    files = (ROOT / "tests").rglob("test_*.py")
+    texts = [path.read_text() for path in files if path != Path(__file__)]
     return set(re.findall(r"\w+", "\n".join(texts)))
 
 
-@pytest.mark.parametrize("name", signals.core)
-def test_every_signal_has_a_docstring_an_emitter_a_row_in_the_readme_and_a_test(name):
-    signal = signals.core[name]
-    assert getattr(signals, name) is signal
-    assert signal.__doc__ != type(signal).__doc__
-    assert signal.__doc__.endswith((".", "``."))
-    assert name in emitted()
-    assert table_of_the_readme()[name] == signal.arguments
-    assert name in mentioned_in_tests()
+def offenders(is_wrong):
+    """The names of the signals of which something is wrong."""
+    return [name for name, signal in signals.core.items() if is_wrong(name, signal)]
 
 
-def test_the_readme_names_no_signal_that_there_is_not():
-    assert table_of_the_readme().keys() == set(signals.core)
+def test_every_signal_has_a_name_in_hive_signals_and_a_docstring():
+    assert offenders(lambda name, signal: getattr(signals, name) is not signal) == []
+    assert offenders(lambda _, signal: signal.__doc__ == type(signal).__doc__) == []
+    assert offenders(lambda _, signal: not signal.__doc__.endswith((".", "``."))) == []
+
+
+def test_every_signal_is_sent():
+    assert set(signals.core) - emitted() == set()
+
+
+def test_every_signal_is_tested():
+    assert set(signals.core) - mentioned_in_tests() == set()
+
+
+def test_the_readme_names_every_signal_with_its_arguments_and_no_other():
+    assert table_of_the_readme() == {name: signal.arguments for name, signal in signals.core.items()}
 
 
 # Docstrings
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_module_has_a_docstring(name):
-    assert ast.get_docstring(MODULES[name])
+def test_every_module_has_a_docstring():
+    assert [name for name, tree in MODULES.items() if not ast.get_docstring(tree)] == []
 
 
 def is_documented(value):
@@ -253,9 +260,12 @@ def exported():
     ]
 
 
-@pytest.mark.parametrize(("name", "value"), exported(), ids=[name for name, _ in exported()])
-def test_everything_that_is_exported_has_a_docstring(name, value):
+def documentation(value):
+    """What the documentation says of a value; a problem says it by its sentence."""
     if inspect.isclass(value) and issubclass(value, hive.Problem):
-        assert value.sentence  # which says what a docstring would
-    else:
-        assert inspect.getdoc(value)
+        return value.sentence
+    return inspect.getdoc(value)
+
+
+def test_everything_that_is_exported_has_a_docstring():
+    assert [name for name, value in exported() if not documentation(value)] == []
