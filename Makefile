@@ -25,7 +25,7 @@ lint: .venv/dev.stamp  ## check style, format and types
 	$(BIN)/mypy
 
 docs: .venv/dev.stamp  ## check the documents: run every code block in them
-	@$(BIN)/python -m pytest tests/test_docs.py
+	@$(BIN)/python -m pytest tests/system/test_docs.py
 
 bench: .venv/embedded.stamp .venv/fast.stamp  ## measure speed and growth beside peers; BENCH="--rounds 2"
 	@$(BIN)/python -m benchmarks $(or $(BENCH),--write benchmarks/RESULTS.md)

@@ -1,87 +1,73 @@
-"""Sign-in end to end: the journal example, a mock OpenID provider and headless Chromium."""
+"""A user signs in with a browser: the journal example, a mock OpenID provider and headless Chromium."""
 
-import os
-import shutil
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
+import uuid
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
-from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 from hive.testing import serve
+from tests.support.programs import Program, program, reserved_port
+from tests.support.threads import PATIENCE, wait_for
 
-CHECKOUT = Path(__file__).parent.parent
-CHROMIUM = os.environ.get("HIVE_TEST_CHROMIUM") or shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no Chromium, nor does HIVE_TEST_CHROMIUM name it"
-)
+
+class Hostile(RequestHandler):
+    """A page of another origin of this machine: the browser sends its cookies along."""
+
+    def get(self):
+        target = self.get_query_argument("target")
+        self.write(
+            f'<form method="post" action="{target}/api/entry"><input name="title" value="Forged"></form>'
+        )
 
 
-@contextmanager
-def running(port, *arguments, log, **environment):
-    """A program that answers at a port of this machine while the block runs."""
-    inherited = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONWARNINGS": "ignore"} | environment
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, *arguments], env=inherited, stdout=output, stderr=output)
+def wait_for_answer(url, program):
+    def answers():
+        assert program.process.poll() is None, program.output
         try:
-            while not answers(f"http://localhost:{port}/"):
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.05)
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
+            urllib.request.urlopen(url, timeout=PATIENCE).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        except OSError:
+            return False
+        return True
 
-
-def answers(url):
-    try:
-        urllib.request.urlopen(url, timeout=10).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-    except OSError:
-        return False
-    return True
-
-
-def free_port():
-    socket, port = bind_unused_port()
-    socket.close()
-    return port
+    wait_for(answers)
 
 
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory, mongodb_server):
     """The URL of the journal."""
-    directory, port, provider = tmp_path_factory.mktemp("journal"), free_port(), free_port()
-    mock = running(provider, "-m", "oidc_provider_mock", "--port", str(provider), log=directory / "provider")
-    environment = {
-        "PORT": str(port),
-        "OIDC_ISSUER": f"http://localhost:{provider}",
-        "MONGODB_URI": mongodb_server,
-    }
-    with mock, running(port, "-m", "examples.journal", log=directory / "journal", **environment):
-        yield f"http://localhost:{port}"
-        assert "Traceback" not in (directory / "journal").read_text()
+    of_mock, of_journal = (tmp_path_factory.mktemp(name) for name in ("provider", "journal"))
+    environment = {"PYTHONWARNINGS": "ignore", "MONGODB_URI": f"{mongodb_server}/{uuid.uuid4().hex}"}
+    with reserved_port() as provider, reserved_port() as port:
+        environment |= {"PORT": str(port), "OIDC_ISSUER": f"http://localhost:{provider}"}
+        with (
+            Program(of_mock, "-m", "oidc_provider_mock", "--port", str(provider), **environment) as mock,
+            Program(of_journal, "-m", "examples.journal", **environment) as journal,
+        ):
+            wait_for_answer(f"http://localhost:{provider}/", mock)
+            journal.wait_for("The journal is open")
+            yield f"http://localhost:{port}"
+            assert "Traceback" not in journal.output
 
 
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield playwright.chromium.launch(
+            executable_path=program("chromium"), args=FLAGS, timeout=PATIENCE * 1000
+        )
 
 
 @pytest.fixture
 def page(browser):
     with browser.new_context() as context:
+        context.set_default_timeout(PATIENCE * 1000)
         yield context.new_page()
 
 
@@ -123,7 +109,7 @@ def test_a_user_signs_in_writes_signs_out_and_is_refused(page, journal):
 
     page.click("#signout")
     page.wait_for_selector("#signin:visible")
-    page.wait_for_selector("li", state="detached")  # for the list is asked for once more
+    page.wait_for_selector("li", state="detached")  # the list is asked for once more
     assert fetch(page, "GET", "/auth/me/") == [200, '{"authenticated":false}']
     assert fetch(page, "POST", "/api/entry", '{"title": "Too late"}')[0] == 401
 
@@ -157,19 +143,9 @@ def test_a_page_of_the_server_sends_to_the_sign_in_and_back(page, journal):
 def test_who_denies_at_the_provider_is_not_signed_in(page, journal):
     page.goto(f"{journal}/auth/signin/openid/")
     page.click("text=Deny")
-    assert '"status": 401' in page.content()
+    page.wait_for_selector("pre:has-text('\"status\": 401')")
     page.goto(journal)
     assert fetch(page, "GET", "/auth/me/") == [200, '{"authenticated":false}']
-
-
-class Hostile(RequestHandler):
-    """A page of another origin of this machine: the browser sends its cookies along."""
-
-    def get(self):
-        target = self.get_query_argument("target")
-        self.write(
-            f'<form method="post" action="{target}/api/entry"><input name="title" value="Forged"></form>'
-        )
 
 
 def test_a_page_of_another_origin_can_neither_write_nor_read(page, journal):

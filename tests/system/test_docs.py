@@ -1,18 +1,17 @@
-"""What the documents show works: every Python block runs, links lead somewhere."""
+"""What the documents show works: every Python block runs, and every link leads to a file."""
 
-import os
 import re
-import subprocess
-import sys
-import time
+import signal
+import uuid
 from pathlib import Path
 
 import pytest
 
 from hive import signals
 from hive.testing import Client
+from tests.support.programs import ROOT, Program, reserved_port
+from tests.support.threads import wait_for
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
@@ -40,42 +39,33 @@ def test_every_python_block_of_the_docs_runs(page, mongomock_database):
             signal._clear_state()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_link_leads_to_a_file(page):
-    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
-    assert missing == []
+def test_every_link_leads_to_a_file():
+    links = [(page, link) for page in PAGES for link in LINK.findall(page.read_text())]
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_application_of_the_readme_has_15_lines_and_serves(mongodb_server):
+def test_the_application_of_the_readme_has_15_lines_and_serves(tmp_path, mongodb_server):
     [source] = blocks(ROOT / "README.md")
     assert len([line for line in source.splitlines() if line.strip()]) == 15
-    port = 20_000 + os.getpid() % 10_000  # below those that others get when they ask for any
-    source = source.replace("8888", str(port)).replace(
-        "mongodb://127.0.0.1:27017/app", f"{mongodb_server}/readme"
-    )
-    environment = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
+    database = f"{mongodb_server}/readme-{uuid.uuid4().hex}"
+    source = source.replace("mongodb://127.0.0.1:27017/app", database)
+    with reserved_port() as port:
+        source = source.replace("8888", str(port))
+        with Program(tmp_path, "-c", source, PYTHONWARNINGS="ignore") as program:
             client = Client(port)
-            await_answer(client)
+            wait_for(lambda: answers(client, program))
             created = client.post("/api/user", form={"name": "Ann", "email": "a@x.org"})
             assert created.status == 201
             changed = client.put(created.headers["Location"], form={"email": "b@x.org"})
             assert changed.json["email"] == "b@x.org"
-            client.delete(created.headers["Location"])
-        finally:
-            process.terminate()
-        assert process.stdout.read() == "Ann {'email': {'from': 'a@x.org', 'to': 'b@x.org'}}\n"
+            assert client.delete(created.headers["Location"]).status == 204
+            program.end(signal.SIGTERM)
+    assert program.output == "Ann {'email': {'from': 'a@x.org', 'to': 'b@x.org'}}\n"
 
 
-def await_answer(client: Client) -> None:
-    for _ in range(100):
-        try:
-            client.get("/api/user")
-        except ConnectionError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the application of the README does not answer")
+def answers(client: Client, program: Program) -> bool:
+    assert program.process.poll() is None, program.output
+    try:
+        return client.get("/api/user").status == 200
+    except ConnectionError:
+        return False

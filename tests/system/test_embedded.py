@@ -1,19 +1,20 @@
-"""hive.embedded: the embedded MongoDB starts, keeps what it was given, ends, and says what is wrong."""
+"""The embedded MongoDB starts, keeps what it was given, ends, and says what is wrong."""
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import closing, contextmanager
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import ServerSelectionTimeoutError
 
 from hive import embedded
 from hive.embedded import Server, mongodb
+from tests.support.programs import ROOT
+from tests.support.threads import wait_for
 
 PROGRAM = """
 import sys, time
@@ -21,20 +22,28 @@ from hive.embedded import Server
 server = Server(sys.argv[1])
 server.start()
 print(server.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded, "SECONDS_TO_START", 120)
     server = Server(tmp_path / "data")
     yield server
     server.kill()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A server for tests that leave it as it is."""
+    with Server(tmp_path_factory.mktemp("running") / "data") as server:
+        yield server
+
+
 @contextmanager
 def towns(uri):
-    with MongoClient(uri, serverSelectionTimeoutMS=2000) as client:
+    with MongoClient(uri, serverSelectionTimeoutMS=60_000) as client:
         yield client.test.towns
 
 
@@ -48,85 +57,82 @@ def stored(uri):
         return sorted(town["_id"] for town in collection.find())
 
 
-def wait_for_end(pid, seconds=10):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
+def is_there(pid):
+    """Whether a process runs, which is no child of this one or has been waited for."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
-def test_a_started_server_answers_at_its_uri(server):
+def is_refused(port):
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+# A server that runs
+
+
+def test_a_started_server_answers_at_its_uri(running):
+    store(running.uri, "Bern")
+    assert stored(running.uri) == ["Bern"]
+    assert running.uri == f"mongodb://127.0.0.1:{running.port}"
+
+
+def test_starting_a_running_server_leaves_it_alone(running):
+    pid = running.pid
+    running.start()
+    assert running.pid == pid
+
+
+def test_a_directory_in_use_is_named_in_one_sentence(running):
+    with pytest.raises(RuntimeError, match=r"data is in use by another embedded MongoDB: .*directory\.$"):
+        Server(running.directory).start()
+    store(running.uri, "the first one goes on")
+
+
+def test_the_server_listens_on_the_loopback_interface_only(running):
+    with closing(socket.socket()) as elsewhere:
+        elsewhere.bind(("127.0.0.2", running.port))
+
+
+# Start and end
+
+
+def test_a_stopped_server_has_no_process_and_after_its_start_its_port_and_its_data(server):
     server.start()
-    store(server.uri, "Bern")
-    assert stored(server.uri) == ["Bern"]
-    assert server.uri == f"mongodb://127.0.0.1:{server.port}"
-
-
-def test_data_is_still_there_after_stop_and_start_on_the_same_port(server):
-    server.start()
-    uri = server.uri
-    store(uri, "Bern")
-    server.stop()
-    server.start()
-    assert server.uri == uri
-    assert stored(uri) == ["Bern"]
-
-
-def test_data_is_still_there_after_kill_and_start(server):
-    server.start()
-    store(server.uri, "Bern")
-    server.kill()
-    server.start()
-    assert stored(server.uri) == ["Bern"]
-
-
-def test_a_client_finds_the_server_again_after_an_outage(server):
-    server.start()
-    with towns(server.uri) as collection:
+    uri, pid = server.uri, server.pid
+    with towns(uri) as collection:
         collection.insert_one({"_id": "Bern"})
         server.stop()
-        with pytest.raises(ServerSelectionTimeoutError):
-            collection.find_one()
+        assert server.pid is None
+        assert not is_there(pid)
+        assert is_refused(server.port)
+        server.stop()
         server.start()
+        assert server.uri == uri
         assert collection.find_one() == {"_id": "Bern"}
 
 
-def test_a_stopped_server_has_no_process(server):
-    server.start()
-    pid = server.pid
-    server.stop()
-    assert server.pid is None
-    assert wait_for_end(pid, seconds=0.1)
-
-
-def test_stopping_takes_place_once_and_only_where_something_runs(server):
-    server.stop()
-    server.start()
-    server.stop()
+def test_stopping_takes_place_only_where_something_runs(server):
     server.stop()
     server.kill()
     assert server.pid is None
 
 
-def test_starting_a_running_server_leaves_it_alone(server):
-    server.start()
-    pid = server.pid
-    server.start()
-    assert server.pid == pid
-
-
-def test_a_server_that_died_by_itself_can_be_started_again(server):
+def test_a_server_that_died_by_itself_or_was_killed_is_started_again_with_its_data(server):
     server.start()
     store(server.uri, "Bern")
     os.kill(server.pid, signal.SIGKILL)
-    while server.pid is not None:
-        time.sleep(0.01)
+    wait_for(lambda: server.pid is None)
     server.start()
-    assert stored(server.uri) == ["Bern"]
+    store(server.uri, "Rome")
+    pid = server.pid
+    server.kill()
+    assert not is_there(pid)
+    server.start()
+    assert stored(server.uri) == ["Bern", "Rome"]
 
 
 def test_a_server_that_does_not_end_when_asked_is_killed(server, monkeypatch):
@@ -135,27 +141,28 @@ def test_a_server_that_does_not_end_when_asked_is_killed(server, monkeypatch):
     pid = server.pid
     os.kill(pid, signal.SIGSTOP)
     server.stop()
-    assert wait_for_end(pid, seconds=0.1)
+    assert not is_there(pid)
 
 
 def test_a_server_without_a_directory_forgets():
     with Server(None) as server:
         store(server.uri, "Bern")
-        server.stop()
+        server.kill()
         server.start()
         assert stored(server.uri) == []
 
 
-def test_arguments_reach_the_command_line(tmp_path):
-    with Server(tmp_path, arguments=["--standalone"]) as server, MongoClient(server.uri) as client:
-        assert "setName" not in client.admin.command("hello")
+def test_the_server_does_not_outlive_a_program_that_is_killed(tmp_path):
+    command = [sys.executable, "-c", PROGRAM, tmp_path]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as program:
+        pid = int(program.stdout.readline())
+        assert is_there(pid)
+        program.kill()
+    wait_for(lambda: not is_there(pid))
 
 
-def test_a_directory_in_use_is_named_in_one_sentence(server):
-    server.start()
-    with pytest.raises(RuntimeError, match=r"data is in use by another embedded MongoDB: .*directory\.$"):
-        Server(server.directory).start()
-    store(server.uri, "the first one goes on")
+# What is wrong
 
 
 def test_a_port_in_use_is_named_in_one_sentence(tmp_path):
@@ -194,13 +201,7 @@ def test_the_server_program_is_found_on_path_too(tmp_path, monkeypatch):
     assert embedded.find_executable() == str(program)
 
 
-def test_the_server_does_not_outlive_a_program_that_is_killed(tmp_path):
-    command = [sys.executable, "-c", PROGRAM, tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
-        pid = int(program.stdout.readline())
-        assert not wait_for_end(pid, seconds=0.1)
-        program.kill()
-    assert wait_for_end(pid)
+# The MongoDB of a program
 
 
 def test_mongodb_is_the_one_that_the_environment_names(tmp_path, monkeypatch):
@@ -210,25 +211,20 @@ def test_mongodb_is_the_one_that_the_environment_names(tmp_path, monkeypatch):
     assert not (tmp_path / "data").exists()
 
 
-def test_mongodb_is_otherwise_embedded_and_keeps_its_files_in_hive_data(tmp_path, monkeypatch):
+def test_mongodb_is_otherwise_embedded_with_files_in_hive_data_and_stops_with_a_block_that_fails(
+    tmp_path, monkeypatch
+):
     monkeypatch.delenv("MONGODB_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    with mongodb() as uri:
-        store(uri, "Bern")
+    uris = []
+
+    def fail():
+        with mongodb() as uri:
+            uris.append(uri)
+            store(uri, "Bern")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (tmp_path / "hive-data" / "server.log").exists()
-    with mongodb() as uri:
-        assert stored(uri) == ["Bern"]
-
-
-def test_mongodb_stops_with_the_block_even_when_that_fails(tmp_path, monkeypatch):
-    monkeypatch.delenv("MONGODB_URI", raising=False)
-    with pytest.raises(ZeroDivisionError), mongodb(tmp_path) as uri:
-        1 / 0  # noqa: B018
-    with pytest.raises(ServerSelectionTimeoutError):
-        stored(uri)
-
-
-def test_the_server_listens_on_the_loopback_interface_only(server):
-    server.start()
-    with closing(socket.socket()) as elsewhere:
-        elsewhere.bind(("127.0.0.2", server.port))
+    assert is_refused(int(uris[0].rpartition(":")[2]))

@@ -63,8 +63,7 @@ loading.SECONDS_PER_BATCH = 60
 loading.tqdm = HeldProgress
 main()
 """
-"""The atlas of some hundreds of 34,000 cities; while there is a file "hold", it waits after each batch that it has
-stored."""
+"""The atlas of some hundreds of 34,000 cities. While there is a file "hold", it waits after each batch."""
 
 
 def small_atlas(directory, **environment):
