@@ -1,29 +1,26 @@
-"""Plugins: from installing them, by object or by name, to hearing what they hear over real HTTP."""
+"""Plugins are installed, by object or by name, hear what they subscribe to, and are disabled."""
 
 import gc
 import sys
 import types
 
 import pytest
-from mongoengine import Document, StringField
 from tornado.web import Application
 
-from hive import ModelHive, plugins, signals
+from hive import plugins, signals
 from hive.plugins import PluginError
 from hive.signals import ANY, Namespace, ext
-from hive.testing import serve
 
 happened = Namespace().signal("happened", "For tests.", ("what",))
 ended = Namespace().signal("ended", "For tests.", ("what",))
 
 
-class Tree(Document):
-    meta = {"allow_inheritance": True}
-    name = StringField()
+class Tree:
+    """A sender."""
 
 
 class Oak(Tree):
-    pass
+    """Another one."""
 
 
 class Plugin:
@@ -68,10 +65,6 @@ def told(what):
     happened.send("somebody", what=what)
 
 
-def application():
-    return Application(ModelHive.routes_for(Tree))
-
-
 @pytest.fixture(autouse=True)
 def nobody_is_left():
     """After each test all plugins are disabled, whereupon all signals must be as they were before."""
@@ -91,12 +84,12 @@ def nobody_is_left():
 
 @pytest.fixture
 def app():
-    return application()
+    return Application()
 
 
 @pytest.fixture
 def other():
-    return application()
+    return Application()
 
 
 @pytest.fixture
@@ -283,20 +276,6 @@ def test_bootstrap_is_called_when_the_receivers_of_all_are_connected(app):
     assert order == ["first", ("first hears", "from first"), ("second hears", "from first"), "second"]
 
 
-def test_bootstrap_is_called_before_the_first_request_and_may_add_routes(mongomock_database):
-    app, order = Application(), []
-
-    def bootstrap(application):
-        order.append("bootstrap")
-        application.add_handlers(".*", ModelHive.routes_for(Tree))
-
-    request = {signals.request_started: [lambda sender: order.append("request")]}
-    plugins.install(app, bootstrapping(bootstrap), subscribing(request))
-    with serve(app) as client:
-        assert [client.get("/tree").status, client.get("/tree").status] == [200, 200]
-    assert order == ["bootstrap", "request", "request"]
-
-
 def test_a_bootstrap_may_install_other_plugins(app, plugin):
     plugins.install(app, bootstrapping(lambda application: plugins.install(application, plugin)))
     told(1)
@@ -422,41 +401,6 @@ def test_installing_again_does_not_enable(app, plugin):
     plugins.install(app, plugin)
     told(1)
     assert plugin.heard == []
-
-
-def test_a_plugin_that_is_disabled_by_a_receiver_hears_no_more_of_that_request(app, mongomock_database):
-    heard = []
-
-    async def switch_off(sender):
-        heard.append("switched off")
-        plugins.disable(app, "late")
-
-    late = {
-        signal: [lambda sender, signal: heard.append(signal.name)]
-        for signal in (signals.pre_create_instance, signals.post_create_instance)
-    }
-    plugins.install(app, subscribing({signals.pre_create_instance: [switch_off]}, "early"))
-    plugins.install(app, subscribing(late, "late"))
-    with serve(app) as client:
-        assert client.post("/tree", json={"_cls": "Tree", "name": "x"}).status == 201
-        assert heard == ["switched off"]
-        plugins.disable(app, "early")
-        plugins.enable(app, "late")
-        assert client.post("/tree", json={"_cls": "Tree", "name": "x"}).status == 201
-    assert heard == ["switched off", "pre_create_instance", "post_create_instance"]
-
-
-def test_a_plugin_may_disable_itself_while_it_hears(app, mongomock_database):
-    heard = []
-
-    def once(sender):
-        heard.append(sender)
-        plugins.disable(app, "once")
-
-    plugins.install(app, subscribing({signals.pre_get_list: [once]}, "once"))
-    with serve(app) as client:
-        assert [client.get("/tree").status, client.get("/tree").status] == [200, 200]
-    assert heard == [Tree]
 
 
 @pytest.mark.parametrize("switch", [plugins.disable, plugins.enable, plugins.find])
@@ -736,76 +680,7 @@ def test_a_signal_of_a_plugin_that_is_not_installed_can_be_heard_and_never_comes
     assert heard == [2]
 
 
-# One application of several
-
-
-@pytest.fixture
-def clients(mongomock_database, app, other):
-    """One for each of two applications in one process."""
-    with serve(app) as to_app, serve(other) as to_other:
-        yield to_app, to_other
-
-
-def creating():
-    """A plugin that hears what is created, and what it has heard."""
-    heard = []
-    signal = signals.post_create_instance
-    return subscribing({signal: [lambda sender, instance: heard.append(instance.name)]}, "creating"), heard
-
-
-def plant(client, name):
-    assert client.post("/tree", json={"_cls": "Tree", "name": name}).status == 201
-
-
-def test_a_plugin_hears_every_application_of_the_process(clients, app):
-    plugin, heard = creating()
-    plugins.install(app, plugin)
-    for client, name in zip(clients, ("here", "there"), strict=True):
-        plant(client, name)
-    assert heard == ["here", "there"]
-
-
-def test_a_limited_plugin_hears_requests_to_its_application_only(clients, app):
-    plugin, heard = creating()
-    plugins.install(app, plugin, limited=True)
-    for client, name in zip(clients, ("here", "there"), strict=True):
-        plant(client, name)
-    assert heard == ["here"]
-
-
-def test_a_limited_plugin_stays_limited_when_it_is_enabled_again(clients, app):
-    plugin, heard = creating()
-    plugins.install(app, plugin, limited=True)
-    plugins.disable(app, "creating")
-    plant(clients[0], "disabled")
-    plugins.enable(app, "creating")
-    for client, name in zip(clients, ("here", "there"), strict=True):
-        plant(client, name)
-    assert heard == ["here"]
-
-
-def test_a_plugin_limited_to_each_of_two_hears_each_once_and_can_be_disabled_in_one(clients, app, other):
-    plugin, heard = creating()
-    for application in (app, other):
-        plugins.install(application, plugin, limited=True)
-    for client, name in zip(clients, ("here", "there"), strict=True):
-        plant(client, name)
-    plugins.disable(app, "creating")
-    for client, name in zip(clients, ("not here", "again"), strict=True):
-        plant(client, name)
-    assert heard == ["here", "there", "again"]
-
-
-def test_a_class_is_another_object_in_each_application(clients, app, other):
-    class Creating(Plugin):
-        def get_signal_subscriptions(self):
-            return {signals.post_create_instance: [lambda sender, instance: self.heard.append(instance.name)]}
-
-    for application in (app, other):
-        plugins.install(application, Creating, limited=True)
-    for client, name in zip(clients, ("here", "there"), strict=True):
-        plant(client, name)
-    assert [plugins.find(one, "Creating").plugin.heard for one in (app, other)] == [["here"], ["there"]]
+# The end of an application
 
 
 def test_a_limited_plugin_hears_nothing_outside_of_requests(app, plugin):
@@ -815,7 +690,7 @@ def test_a_limited_plugin_hears_nothing_outside_of_requests(app, plugin):
 
 
 def test_a_limited_plugin_goes_with_its_application(plugin):
-    plugins.install(application(), plugin, limited=True)
+    plugins.install(Application(), plugin, limited=True)
     plugin.applications.clear()
     gc.collect()
     assert not happened.receivers
