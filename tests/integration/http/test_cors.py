@@ -1,17 +1,13 @@
-"""hive.origins: who may read answers from elsewhere, where browsers may be sent, what keeps answers safe."""
+"""Who may read answers from elsewhere, where browsers may be sent, and what keeps answers safe."""
 
-import logging
 from contextlib import contextmanager
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote
 
 import mongoengine as me
 import pytest
-from hypothesis import given, strategies as st
 from tornado.web import Application, RequestHandler
 
 from hive import AuthHive, ModelHive, NotFoundHandler, Provider, signals
-from hive.errors import BadRequest
-from hive.origins import LONGEST_PATH, checked_origin, is_loopback, own_path
 from hive.testing import recorded, serve
 
 FRIEND, STRANGER = "https://app.example.org", "https://evil.example"
@@ -85,9 +81,11 @@ def asked_of(client, note, headers):
 # CORS
 
 
-@pytest.mark.parametrize("origins", [None, [], ()], ids=repr)
-@pytest.mark.parametrize("origin", [FRIEND, STRANGER, "null", "*", "http://localhost"])
-@pytest.mark.parametrize("configured", [True, False], ids=["with sign-in", "without"])
+@pytest.mark.parametrize(
+    ("origins", "origin", "configured"),
+    [(None, FRIEND, True), ([], "null", True), (None, "*", False)],
+    ids=["with sign-in", "empty", "without sign-in"],
+)
 def test_without_the_setting_no_answer_says_a_word_of_cors(note, origins, origin, configured):
     with serving(origins, configured=configured) as client:
         headers = {"Origin": origin}
@@ -110,13 +108,7 @@ def test_pages_of_a_listed_origin_may_read_every_answer(note):
             assert "Origin" in reply.headers["Vary"].split(", ")
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [STRANGER, "null", "", "*", FRIEND + "/", FRIEND + ":443", FRIEND + ".evil.example",
-     "http://app.example.org",
-     "https://example.org", "https://evil.app.example.org", f"{FRIEND}, {STRANGER}", "app.example.org",
-     "https://appxexample.org"],
-)  # fmt: skip
+@pytest.mark.parametrize("origin", [STRANGER, "", f"{FRIEND}, {STRANGER}"])
 def test_pages_of_other_origins_read_nothing(note, origin):
     with serving([FRIEND, "http://localhost:3000"]) as client:
         for reply in asked_of(client, note, {"Origin": origin}):
@@ -131,10 +123,9 @@ def test_answer_says_that_it_varies_to_who_sends_no_origin_too(note):
             assert "Origin" in reply.headers["Vary"].split(", ")
 
 
-@pytest.mark.parametrize("origin", [STRANGER, FRIEND, "null"])
-def test_every_page_may_read_where_all_are_allowed_but_never_with_cookies(note, origin):
+def test_every_page_may_read_where_all_are_allowed_but_never_with_cookies(note):
     with serving(["*"]) as client:
-        for reply in asked_of(client, note, {"Origin": origin}):
+        for reply in asked_of(client, note, {"Origin": STRANGER}):
             assert reply.headers.get_all("Access-Control-Allow-Origin") == ["*"]
             assert "Access-Control-Allow-Credentials" not in reply.headers
 
@@ -151,10 +142,16 @@ def test_listed_origin_beside_all_others_is_the_only_one_with_cookies(note):
             assert reply.headers["Access-Control-Allow-Credentials"] == credentials
 
 
-@pytest.mark.parametrize("path", ["/origin_note", "/origin_note/{id}", "/origin_note/{id}/x", "/auth/signin/",
-                                  "/auth/me/", "/auth/signout/", "/nothing"])  # fmt: skip
-@pytest.mark.parametrize("origins", [[FRIEND], ["*"]], ids=["listed", "all"])
-def test_preflight_is_answered_without_session_and_touches_nothing(note, path, origins):
+@pytest.mark.parametrize(
+    ("origins", "path"),
+    [
+        *(([FRIEND], path) for path in ("/origin_note", "/origin_note/{id}", "/origin_note/{id}/x")),
+        *(([FRIEND], path) for path in ("/auth/signin/", "/auth/me/", "/auth/signout/", "/nothing")),
+        (["*"], "/origin_note/{id}"),
+    ],
+    ids=str,
+)
+def test_preflight_is_answered_without_session_and_touches_nothing(note, origins, path):
     asked = {
         "Access-Control-Request-Method": "DELETE",
         "Access-Control-Request-Headers": "content-type, x-a",
@@ -196,21 +193,13 @@ def test_what_a_preflight_asks_for_cannot_break_the_answer(note):
         assert client.request("OPTIONS", "/origin_note", headers=headers).status in (204, 400)
 
 
-WRONG = ["https://app.example.org", [FRIEND + "/"], [FRIEND, "app.example.org"], ["null"],
-         ["https://*.example.org"],
-         [None], [[]], None, 7, [""], ["*.example.org"], ["ftp://a"],
-          ["HTTPS://app.example.org/x"]]  # fmt: skip
-
-
-@pytest.mark.parametrize("origins", WRONG, ids=repr)
-def test_wrong_setting_is_logged_and_opens_nothing(note, origins, caplog):
+@pytest.mark.parametrize("origins", ["https://app.example.org", [FRIEND + "/"], None], ids=repr)
+def test_wrong_setting_is_logged_and_opens_nothing(mongomock_database, origins, caplog):
     application = Application(ModelHive.routes_for(OriginNote), hive_cors_origins=origins)
     with serve(application) as client:
-        for origin in (FRIEND, STRANGER, "null", "h"):
-            reply = client.get("/origin_note", headers={"Origin": origin})
-            assert (reply.status, cors(reply)) == (200, set())
+        reply = client.get("/origin_note", headers={"Origin": FRIEND})
+    assert (reply.status, cors(reply)) == (200, set())
     assert "The setting hive_cors_origins is not understood" in caplog.text
-    assert {record.levelno for record in caplog.records if record.name == "hive"} == {logging.ERROR}
 
 
 # Headers that keep answers safe
@@ -264,91 +253,21 @@ def test_answers_for_who_asks_are_kept_by_no_other(note):
 
 # Where a browser may be sent
 
-PIECES = st.sampled_from(
-    ["/", "//", "\\", ".", "..", "@", ":", "evil.example", "http:", "https://", "javascript:", "%2f", "%5c",
-     "\t", "\n", "\r", " ", "\0", "?", "#", "a", "ü", "\u2028", "\uff0f", "&", ";"]
-)  # fmt: skip
-TARGETS = st.one_of(st.text(max_size=30), st.lists(PIECES, max_size=8).map("".join))
 
-
-@given(TARGETS)
-def test_whatever_a_browser_is_told_it_stays_with_the_application(target):
-    base = "https://app.example.org/auth/callback/"
-    try:
-        path = own_path(target)
-    except BadRequest:
-        return
-    assert path == target
-    # as browsers read it (WHATWG URL): tabs and line ends are dropped, backslashes are slashes
-    for seen in (path, path.replace("\\", "/"), "".join(path.split()), path.strip("\0 ")):
-        parts = urlsplit(urljoin(base, seen))
-        assert (parts.scheme, parts.netloc) == ("https", "app.example.org")
-    assert seen.startswith("/")
-    assert path.isprintable()
-
-
-@pytest.mark.parametrize(
-    "target",
-    ["", "x", "https://evil.example", "//evil.example", "///evil.example", "/\\evil.example",
-     "\\\\evil.example",
-     "/a\\b", "/\tb", "/\n/evil.example", "/\r\nSet-Cookie: a=b", " /a", "/ü", "/\0", "/\x7f",
-     "javascript:alert(1)", "http:/evil", "/" + "a" * LONGEST_PATH, "\u2028/a", "?a", "#a", "./a", "../a",
-     "@evil.example"],
-)  # fmt: skip
-def test_what_is_no_path_of_the_application_is_refused_as_next(mongomock_database, target):
-    with pytest.raises(BadRequest):
-        own_path(target)
+def signed_out(target):
+    """The answer to a sign-out that asks to go on there."""
     with serving() as client:
         headers = {"Sec-Fetch-Site": "same-origin"}
-        quoted = "".join(f"%{byte:02X}" for byte in target.encode())
-        reply = client.post(f"/auth/signout/?next={quoted}", headers=headers)
+        return client.post(f"/auth/signout/?next={quote(target, safe='')}", headers=headers)
+
+
+@pytest.mark.parametrize("target", ["", "https://evil.example", "//evil.example", "/\r\nSet-Cookie: a", "/ü"])
+def test_what_is_no_path_of_the_application_is_refused_as_next(mongomock_database, target):
+    reply = signed_out(target)
     assert (reply.status, reply.headers["Location"]) == (400, None)
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["/", "/a", "/a/b?c=d&e=%20#f", "/a//b", "/@evil", "/:80", "/a b", "/" + "a" * (LONGEST_PATH - 1)],
-    ids=lambda target: target[:12],
-)
-def test_path_of_the_application_is_taken_as_it_is(mongomock_database, target):
-    assert own_path(target) == target
-    with serving() as client:
-        quoted = "".join(f"%{byte:02X}" for byte in target.encode())
-        reply = client.post(f"/auth/signout/?next={quoted}", headers={"Sec-Fetch-Site": "same-origin"})
+@pytest.mark.parametrize("target", ["/", "/a/b?c=d&e=%20#f"])
+def test_path_of_the_application_is_taken_as_next(mongomock_database, target):
+    reply = signed_out(target)
     assert (reply.status, reply.headers["Location"]) == (303, target)
-
-
-# What is an origin
-
-
-@pytest.mark.parametrize(
-    "origin", ["https://a.example", "http://localhost:8080", "https://[::1]:8443", "http://10.0.0.1"]
-)
-def test_origin_is_taken_as_browsers_write_it(origin):
-    assert checked_origin(origin) == origin
-
-
-@pytest.mark.parametrize(
-    "origin",
-    ["", "a.example", "https://", "https://a.example/", "https://a.example/x", "https://a.example?x",
-     "null", "*",
-     "https://a.example#x", "ftp://a.example", "file:///", "//a.example", "https://u@a.example",
-     "https://u:p@a.example", "https://a.example:x", "https://a.example:99999", "https://a.example:",
-     "https://a.example:443", "http://a.example:80", "https://[::1", "https://a example", "https://ü.example",
-     "https://*.example.org"],
-)  # fmt: skip
-def test_what_no_browser_sends_as_origin_is_refused_at_start_up(origin):
-    with pytest.raises(ValueError, match=r"[a-z]"):
-        AuthHive.configure(Application(), secret_key="k" * 32, origin=origin)
-
-
-@pytest.mark.parametrize(
-    ("host", "here"),
-    [
-        *((host, True) for host in ("localhost", "127.0.0.1", "::1", "a.localhost")),
-        *((host, False) for host in ("localhost.evil.example", "evillocalhost", "127.0.0.1.evil.example")),
-        *((host, False) for host in ("", None, "0.0.0.0")),
-    ],
-)
-def test_only_this_machine_is_loopback(host, here):
-    assert is_loopback(host) is here
