@@ -71,43 +71,6 @@ def id_told(client, *headers):
     return told
 
 
-def any_answer(client):
-    """A request for each kind of answer, with its status."""
-    pk = Leaf(name="a").save().pk
-    yield 200, client.get("/leaf")
-    yield 200, client.get(f"/leaf/{pk}")
-    yield 200, client.request("HEAD", f"/leaf/{pk}")
-    yield 304, client.get("/leaf", headers={"If-None-Match": "*"})
-    yield 201, client.post("/leaf", json={"name": "b"})
-    yield 204, client.request("OPTIONS", "/leaf")
-    yield 204, client.delete(f"/leaf/{pk}")
-    yield 400, client.post("/leaf", json={"nme": "b"})
-    yield 400, client.post("/leaf", body=b"{", headers={"Content-Type": "application/json"})
-    yield 404, client.get(f"/leaf/{pk}")
-    yield 404, client.request("HEAD", f"/leaf/{pk}")
-    yield 404, client.get("/nothing")
-    yield 404, client.post("/nothing", json={})
-    yield 405, client.put("/leaf", json={})
-    yield 405, client.request("BREW", "/leaf")
-    yield 413, client.post("/leaf", json={"name": "b" * 1000})
-    yield 413, client.request("POST", "/leaf", headers={"Content-Length": str(2**27)})
-    yield 415, client.post("/leaf", body=b"<a/>", headers={"Content-Type": "text/xml"})
-    with signals.pre_get_list.connected_to(explode):
-        yield 500, client.get("/leaf")
-        yield 500, client.request("HEAD", "/leaf")
-
-
-def test_every_answer_has_an_id_of_its_own(client):
-    told = []
-    for status, reply in any_answer(client):
-        assert reply.status == status, reply
-        told += reply.headers.get_all("X-Request-ID")
-        if status == 500 and reply.body:
-            assert reply.json["request_id"] == told[-1]
-    assert all(MADE.fullmatch(request_id) for request_id in told), told
-    assert len(set(told)) == len(told) == 20
-
-
 def test_the_500_of_a_trusted_client_has_its_id_in_header_body_and_log(trusting, caplog):
     with signals.pre_get_list.connected_to(explode):
         reply = trusting.get("/leaf", headers={"X-Request-ID": "my-own"})

@@ -78,16 +78,19 @@ def pairs(heard):
     return found
 
 
-def test_each_request_starts_once_and_ends_once_with_the_status_of_its_answer(mongomock_database):
+def test_each_request_has_an_id_starts_once_and_ends_once_with_the_status_of_its_answer(mongomock_database):
     app, replies = application(), []
     with told(app) as (client, heard):
         replies += any_answer(client)
     assert {sender for _, sender, _ in heard} == {app}
-    expected = {
+    assert [reply.status for _, reply in replies] == [status for status, _ in replies]
+    ids = [request_id for _, reply in replies for request_id in reply.headers.get_all("X-Request-ID")]
+    assert all(MADE.fullmatch(request_id) for request_id in ids)
+    assert len(set(ids)) == len(ids) == len(replies)
+    assert pairs(heard) == {
         reply.headers["X-Request-ID"]: [("request_started", "started"), ("request_finished", status)]
         for status, reply in replies
     }
-    assert pairs(heard) == expected
 
 
 def test_an_answer_without_a_database_has_an_id_and_a_pair_too():

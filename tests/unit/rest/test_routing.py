@@ -1,11 +1,11 @@
-"""hive.routing: what `routes_for` takes, and the sentences with which it refuses the rest."""
+"""What `routes_for` takes, the sentences with which it refuses the rest, and whom it tells of its routes."""
 
 import mongoengine as me
 import pytest
 from tornado.routing import URLSpec
 
-from hive import ModelHive, flatten
-from hive.testing import serve
+from hive import ModelHive, NotFoundHandler, signals
+from hive.testing import recorded
 
 
 class Plain(me.Document):
@@ -79,21 +79,6 @@ class Stubborn(me.Document):
         return super().save()
 
 
-class Willing(me.Document):
-    name = me.StringField()
-
-    def save(self, *args, **kwargs):
-        self.name = self.name.upper()
-        return super().save(*args, **kwargs)
-
-
-class Explicit(me.Document):
-    name = me.StringField()
-
-    def save(self, force_insert=False, save_condition=None, **others):
-        return super().save(force_insert=force_insert, save_condition=save_condition, **others)
-
-
 class BadLookup(me.Document):
     name = me.StringField()
     meta = {"lookup_field": "slug"}
@@ -111,6 +96,18 @@ class Branch(me.EmbeddedDocument):
 
 class Tree(me.Document):
     root = me.EmbeddedDocumentField(Branch)
+
+
+class Leaf(me.Document):
+    meta = {"allow_inheritance": True}
+
+
+class Needle(Leaf):
+    pass
+
+
+def failing(sender):
+    raise ZeroDivisionError
 
 
 def refusal(error, *model, **options):
@@ -159,12 +156,6 @@ def test_save_that_cannot_be_told_of_conditions_is_refused():
     assert "**kwargs" in refusal(TypeError, Stubborn)
 
 
-def test_save_that_passes_things_on_is_served(database):
-    with serve(flatten([ModelHive.routes_for(Willing), ModelHive.routes_for(Explicit)])) as api:
-        assert api.post("/willing", json={"name": "x"}).json["name"] == "X"
-        assert api.post("/explicit", json={"name": "x"}).status == 201
-
-
 def test_lookup_field_that_is_no_field_is_refused():
     assert "'slug'" in refusal(ValueError, BadLookup)
 
@@ -207,24 +198,9 @@ def test_names_may_be_of_subclasses_and_of_embedded_documents():
     ModelHive.routes_for(Free, hidden=["anything"])
 
 
-@pytest.mark.parametrize("kind", [list, tuple, set, iter])
-def test_names_may_be_any_iterable(mongomock_database, kind):
-    Plain(name="a", other="b").save()
-    options = {"hidden": kind(["name"]), "read_only": kind(["other"]), "methods": kind(["GET", "POST"])}
-    with serve(ModelHive.routes_for(Plain, **options)) as api:
-        assert api.get("/plain").json[0].keys() == {"id", "other"}
-        assert api.post("/plain", json={"other": "x"}).status == 400
-        assert api.post("/plain", json={"name": "x"}).status == 400
-
-
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "FOO", "", "GET,POST"])
 def test_other_methods_are_refused(method):
     assert repr(method.upper())[1:-1] in refusal(ValueError, Plain, methods=[method])
-
-
-def test_methods_are_served_in_any_case(mongomock_database):
-    with serve(ModelHive.routes_for(Plain, methods=["get", "Post"])) as api:
-        assert api.request("OPTIONS", "/plain").headers["Allow"] == "GET, HEAD, POST, OPTIONS"
 
 
 @pytest.mark.parametrize("put", ["Merge", "", None, True, "patch"])
@@ -247,9 +223,14 @@ SECRETS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize("where", ["", "part.", "parts.", "maps."])
-def test_fields_that_look_like_a_secret_are_refused_until_an_option_mentions_them(name, where):
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        *(("", name) for name in SECRETS),
+        *((where, name) for where in ("part.", "parts.", "maps.") for name in ("password", "apiToken")),
+    ],
+)
+def test_fields_that_look_like_a_secret_are_refused_until_an_option_mentions_them(where, name):
     part = type("SecretPart", (me.EmbeddedDocument,), {name: me.StringField()})
     fields = {
         "": {name: me.StringField()},
@@ -287,17 +268,59 @@ def test_an_option_for_what_holds_a_secret_is_enough():
     ModelHive.routes_for(Vault, hidden=["keepers", "by_name", "any_keeper", "named_keeper"])
 
 
-def test_secrets_in_a_class_that_holds_itself_are_hidden_at_any_depth(mongomock_database):
+def test_a_class_that_holds_itself_is_refused_until_an_option_mentions_its_secret():
     refusal(ValueError, Tree)
-    Tree(
-        root=Branch(secret="s1", branches=[Branch(secret="s2", branches=[Branch(label="x", secret="s3")])])
-    ).save()
-    with serve(ModelHive.routes_for(Tree, hidden=["root.secret"])) as api:
-        reply = api.get("/tree")
-        assert b'"x"' in reply.body
-        assert b"s1" not in reply.body
-        assert b"s2" not in reply.body
-        assert b"s3" not in reply.body
-        branch = {"label": "x", "secret": "y"}
-        for body in (branch, {"branches": [branch]}, {"branches": [{"branches": [branch]}]}):
-            assert api.post("/tree", json={"root": body}).status == 400
+    ModelHive.routes_for(Tree, hidden=["root.secret"])
+
+
+# Whom it tells
+
+
+def test_routes_are_told_when_they_are_made():
+    with recorded(signals.routes_registered) as heard:
+        routes = ModelHive.routes_for(Leaf, prefix="api")
+    [(name, sender, arguments)] = heard
+    assert (name, sender) == ("routes_registered", Leaf)
+    assert arguments.keys() == {"routes"}
+    assert arguments["routes"] is routes
+
+
+def test_a_receiver_of_a_base_class_hears_of_the_routes_of_its_subclasses():
+    base, sub = [], []
+    with (
+        signals.routes_registered.connected_to(base.append, Leaf),
+        signals.routes_registered.connected_to(sub.append, Needle),
+    ):
+        ModelHive.routes_for(Needle)
+        ModelHive.routes_for("mongoengine", Leaf)
+    assert (base, sub) == ([Needle, Leaf], [Needle])
+
+
+def test_routes_that_cannot_be_made_are_not_told():
+    with recorded(signals.routes_registered) as heard, pytest.raises(ValueError, match="nme"):
+        ModelHive.routes_for(Leaf, hidden=["nme"])
+    assert heard == []
+
+
+def test_what_a_receiver_raises_comes_out_of_routes_for():
+    with signals.routes_registered.connected_to(failing), pytest.raises(ZeroDivisionError):
+        ModelHive.routes_for(Leaf)
+
+
+def test_routes_are_told_to_plain_functions_only():
+    async def coroutine(sender):
+        pass
+
+    with (
+        signals.routes_registered.connected_to(coroutine),
+        pytest.raises(RuntimeError, match=r"coroutine is a coroutine function: send_async calls it\."),
+    ):
+        ModelHive.routes_for(Leaf)
+
+
+def test_a_receiver_may_add_to_the_routes():
+    def adds(sender, routes):
+        routes.append(("/more", NotFoundHandler))
+
+    with signals.routes_registered.connected_to(adds):
+        assert ("/more", NotFoundHandler) in ModelHive.routes_for(Leaf)
