@@ -1,4 +1,4 @@
-"""hive.errors: every answer that is not success is a problem, and tells nothing of the server's inside."""
+"""Every answer that is not success is a problem, and tells nothing of the server's inside."""
 
 import logging
 import socket
@@ -62,15 +62,6 @@ ROUTES = flatten([ModelHive.routes_for(model) for model in (Item, Shop, Lot)])
 
 
 @pytest.fixture
-def api(database):
-    for model in (Item, Shop):
-        model._collection = None
-        model.ensure_indexes()
-    with serve(ROUTES) as client:
-        yield client
-
-
-@pytest.fixture
 def quick(mongomock_database):
     with serve(ROUTES) as client:
         yield client
@@ -128,16 +119,18 @@ def test_client_sees_its_own_broken_unicode_escaped(quick):
     assert reply.body.decode("utf-8")
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/items", "/item/x/y", "/favicon.ico", "/%ff", "/item%2F1"]
-)
+@pytest.mark.parametrize("path", ["/", "/items", "/item/x/y", "/favicon.ico", "/%ff", "/item%2F1"])
+def test_what_is_not_there_is_a_problem(quick, path):
+    problem(quick.get(path), 404)
+
+
 @pytest.mark.parametrize("verb", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_what_is_not_there_is_a_problem(quick, path, verb):
-    problem(quick.request(verb, path, json={}), 404)
+def test_what_is_not_there_is_a_problem_to_every_verb(quick, verb):
+    problem(quick.request(verb, "/nothing", json={}), 404)
 
 
 def test_not_found_handler_answers_problems_to_unknown_verbs(quick):
-    with socket.create_connection(("127.0.0.1", quick.port)) as connection:
+    with socket.create_connection(("127.0.0.1", quick.port), timeout=120) as connection:
         connection.sendall(b"BREW /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert b"application/problem+json" in answer
@@ -155,34 +148,17 @@ def test_not_found_handler_is_for_applications_without_hive_too():
         problem(client.get("/other"), 404)
 
 
-def test_every_problem_of_hive_has_a_status_and_a_sentence_of_its_own():
-    classes = [
-        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Problem)
-    ]
-    statuses = {cls.status for cls in classes}
-    assert {400, 403, 404, 405, 409, 413, 415, 500, 503} <= statuses
-    assert all(cls.sentence.endswith(".") and cls.__doc__ != "" for cls in classes)
-
-
 # What receivers raise
 
 
 @pytest.mark.parametrize(
     ("error", "status", "detail"),
     [
-        (errors.Forbidden(), 403, "This is not allowed."),
         (errors.Forbidden("Not you."), 403, "Not you."),
-        (errors.Conflict("Too late."), 409, "Too late."),
-        (errors.BadRequest(), 400, "The request cannot be understood."),
-        (Teapot(), 418, "I am a teapot."),
+        (errors.Conflict(), 409, "The request is in conflict with what is stored."),
         (Gone(), 404, "It was here once."),
-        (HTTPError(403), 403, "This is not allowed."),
-        (HTTPError(404), 404, "There is nothing at this address."),
-        (HTTPError(402, reason="Pay first"), 402, "Pay first"),
-        (HTTPError(403, INNER), 403, "This is not allowed."),
         (HTTPError(403, INNER + " %s", "x"), 403, "This is not allowed."),
-        (HTTPError(429), 429, "These are too many requests."),
-        (HTTPError(410), 410, "Gone"),
+        (HTTPError(402, reason="Pay first"), 402, "Pay first"),
         (HTTPError(599), 599, "The server failed to answer this request."),
     ],
 )
@@ -201,12 +177,13 @@ def test_refusal_may_name_fields_and_set_headers(quick, raising):
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError(INNER), ValueError(INNER), KeyError(INNER), me.ValidationError(INNER),
-    StopIteration(INNER),
-              me.DoesNotExist(INNER), AssertionError(INNER), TypeError(INNER), HTTPError(500, INNER),
-              TimeoutError(INNER)],
+    "error",
+    [
+        *(RuntimeError(INNER), ValueError(INNER), StopIteration(INNER), TimeoutError(INNER)),
+        *(me.ValidationError(INNER), me.DoesNotExist(INNER), HTTPError(500, INNER)),
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_any_other_exception_is_a_500_with_a_request_id_and_no_inner_text(quick, raising, caplog, error):
     raising(error)
     with caplog.at_level(logging.WARNING):
@@ -240,23 +217,23 @@ def test_answer_that_was_begun_does_not_show_in_a_problem(quick, raising):
 # What the model says
 
 
-def test_clean_speaks_for_the_whole_document(api):
-    assert problem(api.post("/item", json={"price": 13}), 400)["errors"] == [
+def test_clean_speaks_for_the_whole_document(quick):
+    assert problem(quick.post("/item", json={"price": 13}), 400)["errors"] == [
         {"field": "", "message": "No thirteens."}
     ]
 
 
-def test_clean_speaks_for_a_field(api):
+def test_clean_speaks_for_a_field(quick):
     item = Item(price=1).save()
-    for reply in (api.post("/item", json={"price": 14}), api.put(f"/item/{item.id}", json={"price": 14})):
+    for reply in (quick.post("/item", json={"price": 14}), quick.put(f"/item/{item.id}", json={"price": 14})):
         assert named(reply, 400) == ["price"]
         assert "fourteen" in reply.json["errors"][0]["message"]
     assert item.reload().price == 1
 
 
-def test_clean_may_raise_what_hive_knows_and_nothing_else(api):
-    assert named(api.post("/item", json={"price": 16}), 409) == ["price"]
-    problem(api.post("/item", json={"price": 15}), 500)
+def test_clean_may_raise_what_hive_knows_and_nothing_else(quick):
+    assert named(quick.post("/item", json={"price": 16}), 409) == ["price"]
+    problem(quick.post("/item", json={"price": 15}), 500)
     assert Item.objects.count() == 0
 
 
@@ -264,11 +241,15 @@ def test_clean_may_raise_what_hive_knows_and_nothing_else(api):
 
 
 @pytest.fixture
+def api(database):
+    """On mongomock and on a server, each of which tells of a conflict in its own way."""
+    with serve(ROUTES) as client:
+        yield client
+
+
+@pytest.fixture
 def server(mongodb_database):
-    """A real server, for what mongomock does not tell."""
-    for model in (Item, Lot):
-        model._collection = None
-        model.ensure_indexes()
+    """On a server, for what mongomock does not tell."""
     with serve(ROUTES) as client:
         yield client
 
@@ -310,11 +291,11 @@ def test_conflict_of_a_primary_key_names_it(server):
         assert named(client.post("/keyed", json={"code": "x"}), 409) == ["code"]
 
 
-def test_delete_that_others_forbid_is_409(api):
+def test_delete_that_others_forbid_is_409(quick):
     shop = Shop(name="x").save()
     item = Item(shop=shop).save()
-    found = problem(api.delete(f"/shop/{shop.id}"), 409)
+    found = problem(quick.delete(f"/shop/{shop.id}"), 409)
     assert "refer" in found["detail"]
     assert Shop.objects.count() == 1
-    assert api.delete(f"/item/{item.id}").status == 204
-    assert api.delete(f"/shop/{shop.id}").status == 204
+    assert quick.delete(f"/item/{item.id}").status == 204
+    assert quick.delete(f"/shop/{shop.id}").status == 204
