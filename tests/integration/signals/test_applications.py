@@ -1,9 +1,8 @@
-"""Receivers that hear the requests to one application only, beside those who hear the whole process."""
+"""Receivers hear the requests to one application only, beside those who hear the whole process."""
 
 import asyncio
 import gc
 import threading
-import time
 import weakref
 from contextlib import contextmanager
 
@@ -11,11 +10,11 @@ import pytest
 from mongoengine import Document, StringField
 from tornado.web import Application, RequestHandler
 
-import hive
 from hive import ModelHive, NotFoundHandler, signals
 from hive.errors import Forbidden
 from hive.signals import ANY, Namespace, receiver
 from hive.testing import serve
+from tests.support.threads import PATIENCE, in_thread, wait_for
 
 CREATED = signals.post_create_instance
 noticed = Namespace().signal("noticed", "For tests.", ("what",))
@@ -101,7 +100,7 @@ def clients(mongomock_database, red, blue):
 
 
 def post_fish(client, name="Nemo"):
-    reply = client.post("/fish", json={"_cls": "Fish", "name": name})
+    reply = client.post("/fish", json={"_cls": "Fish", "name": name}, timeout=PATIENCE)
     assert reply.status == 201
     return reply
 
@@ -267,7 +266,7 @@ def test_what_a_task_sends_after_the_answer_stays_in_its_application(clients, co
     answered, sent, tasks = threading.Event(), threading.Event(), []
 
     async def later():
-        await asyncio.to_thread(answered.wait, 10)
+        await asyncio.to_thread(answered.wait, PATIENCE)
         noticed.send("later", what="after the answer")
         sent.set()
 
@@ -275,7 +274,7 @@ def test_what_a_task_sends_after_the_answer_stays_in_its_application(clients, co
     connect(CREATED, lambda sender: tasks.append(asyncio.create_task(later())))
     post_fish(clients[0])
     answered.set()
-    assert sent.wait(10)
+    assert sent.wait(PATIENCE)
     assert (in_red.senders, in_blue.senders) == (["later"], [])
 
 
@@ -298,51 +297,27 @@ def test_requests_at_the_same_time_do_not_mix(clients, connect, red, blue):
 
     async def wait_in_red(sender):
         waiting.set()
-        assert await asyncio.to_thread(release.wait, 10)
+        assert await asyncio.to_thread(release.wait, PATIENCE)
         noticed.send("red", what="after blue was served")
 
     connect(CREATED, wait_in_red, application=red)
     in_red, in_blue = (connect(noticed, application=where) for where in (red, blue))
-    thread = threading.Thread(target=post_fish, args=(to_red,))
-    thread.start()
-    try:
-        assert waiting.wait(10)
-        to_blue.post("/bird", json={"name": "Robin"})
-    finally:
-        release.set()
-        thread.join()
+    with in_thread(lambda: post_fish(to_red)):
+        try:
+            assert waiting.wait(PATIENCE)
+            to_blue.post("/bird", json={"name": "Robin"})
+        finally:
+            release.set()
     assert (in_red.senders, in_blue.senders) == (["red"], [Bird])
 
 
 # Outside of a request
 
 
-def test_outside_of_a_request_only_those_hear_who_named_no_application(connect, red):
-    limited, anywhere = connect(noticed, application=red), connect(noticed)
-    assert hive.context.get() is None
-    assert noticed.send("here", what="nothing") == [(anywhere, None)]
-    assert (limited.senders, anywhere.senders) == ([], ["here"])
-
-
-def test_outside_of_a_request_a_limited_receiver_is_none(connect, red):
-    connect(noticed, application=red)
-    assert not noticed.has_receivers_for("here")
-    assert noticed.send("here", what="nothing") == []
-
-
 def test_the_handlers_of_others_are_outside(clients, connect, red):
     limited, anywhere = connect(noticed, application=red), connect(noticed)
     assert clients[0].get("/plain").status == 200
     assert (limited.senders, anywhere.senders) == ([], [Plain])
-
-
-def test_routes_are_registered_outside_of_requests(connect, red):
-    limited, anywhere = (
-        connect(signals.routes_registered, application=red),
-        connect(signals.routes_registered),
-    )
-    red.add_handlers(".*", ModelHive.routes_for(Fish, prefix="more"))
-    assert (limited.senders, anywhere.senders) == ([], [Fish])
 
 
 # The end of a connection
@@ -397,9 +372,7 @@ def gone(*, served):
             post_fish(client)
     known = weakref.ref(mortal)
     del mortal
-    deadline = time.monotonic() + 10  # the thread that served the request may let go a moment later
-    while gc.collect() >= 0 and known() and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for(lambda: gc.collect() >= 0 and known() is None)  # its thread may let go a moment later
 
 
 @pytest.mark.parametrize("served", [False, True], ids=["idle", "served"])
@@ -417,18 +390,3 @@ def test_an_application_takes_its_connections_along(mongomock_database, connect,
     with serve(application()) as client:
         post_fish(client)
     assert len(anywhere.senders) == served + 1
-
-
-def test_a_connection_keeps_no_application_alive(connect):
-    with gone(served=False) as mortal:
-        known = weakref.ref(mortal)
-        connect(CREATED, application=mortal)
-        del mortal
-    assert known() is None
-
-
-def test_what_is_no_application_is_refused():
-    signal = Namespace().signal("happened")
-    with pytest.raises(TypeError, match=r"application is a tornado.web.Application, not 'nonsense'"):
-        signal.connect(print, application="nonsense")
-    assert not signal.receivers
