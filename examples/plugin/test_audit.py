@@ -34,12 +34,16 @@ def audited(application):
         plugins.disable(application, "audit")
 
 
-@pytest.fixture
-def application(mongodb_database):
+def application_with_a_scope():
     return Application(
         ModelHive.routes_for(Tenant, write_only=["password"]),
         audit_scope=lambda entries, handler: entries.filter(user=handler.current_user),
     )
+
+
+@pytest.fixture
+def application(mongodb_database):
+    return application_with_a_scope()
 
 
 @pytest.fixture
@@ -142,10 +146,13 @@ def test_without_a_scope_the_trail_is_kept_but_not_served(mongodb_database):
     assert len(trail()) == 1
 
 
-def test_an_entry_that_cannot_be_stored_leaves_the_client_its_answer(client, mongodb_database):
-    mongodb_database.drop_collection("audit")
-    mongodb_database.create_collection("audit", validator={"never": {"$exists": True}})
-    with recorded(signals.receiver_failed) as failed, recorded(audit_recorded) as heard:
+def test_an_entry_that_cannot_be_stored_leaves_the_client_its_answer(new_mongodb_database):
+    new_mongodb_database.create_collection("audit", validator={"never": {"$exists": True}})
+    with (
+        recorded(signals.receiver_failed) as failed,
+        recorded(audit_recorded) as heard,
+        audited(application_with_a_scope()) as client,
+    ):
         assert client.post("/tenant", json={"name": "Ann"}).status == 201
     assert [told.sender for told in failed] == [Tenant]
     assert heard == []
