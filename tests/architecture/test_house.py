@@ -1,4 +1,4 @@
-"""The house keeps its order: imports point down, and every signal is documented, sent and tested."""
+"""The house keeps its order: imports point down, signals are documented and tested, tests have a tree."""
 
 import ast
 import inspect
@@ -14,7 +14,7 @@ import hive.testing
 from hive import signals
 
 ROOT = Path(hive.__file__).parents[1]
-HIVE = ROOT / "hive"
+HIVE, TESTS = ROOT / "hive", ROOT / "tests"
 MODULES = {
     ".".join(path.relative_to(HIVE).with_suffix("").parts): ast.parse(path.read_text())
     for path in sorted(HIVE.rglob("*.py"))
@@ -202,8 +202,7 @@ def emitted():
 
 def mentioned_in_tests():
     """The signals that tests name in their code or in what they expect."""
-    files = (ROOT / "tests").rglob("test_*.py")
-    texts = [path.read_text() for path in files if path != Path(__file__)]
+    texts = [path.read_text() for path in TESTS.rglob("test_*.py") if path != Path(__file__)]
     return set(re.findall(r"\w+", "\n".join(texts)))
 
 
@@ -269,3 +268,25 @@ def documentation(value):
 
 def test_everything_that_is_exported_has_a_docstring():
     assert [name for name, value in exported() if not documentation(value)] == []
+
+
+# Tests
+
+TREE = {"architecture", "contract", "integration", "support", "system", "unit"}
+SERVERS = {"serve", "database", "mongodb_database", "mongodb_server", "new_mongodb_database"}
+
+
+def test_every_directory_of_tests_is_known():
+    assert {path.name for path in TESTS.iterdir() if path.is_dir()} - {"__pycache__"} <= TREE
+
+
+def test_tests_of_units_need_no_server():
+    needing = [
+        f"{path.relative_to(TESTS)}, line {node.lineno}: {name}"
+        for path in sorted((TESTS / "unit").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.arg | ast.alias)
+        for name in [node.arg if isinstance(node, ast.arg) else node.name]
+        if name in SERVERS
+    ]
+    assert needing == []

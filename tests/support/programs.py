@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+import pymongo
 import pytest
 
 from tests.support.threads import wait_for
@@ -36,6 +38,15 @@ def reserved_port():
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
+
+
+@contextmanager
+def database_on(server):
+    """Give the URI of a new database on a server; the end of the block drops it."""
+    name = f"hive-{uuid.uuid4().hex[:12]}"
+    with pymongo.MongoClient(server) as client:
+        yield f"{server.rstrip('/')}/{name}"
+        client.drop_database(name)
 
 
 class Program:

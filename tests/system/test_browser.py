@@ -2,14 +2,13 @@
 
 import urllib.error
 import urllib.request
-import uuid
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
 from tornado.web import Application, RequestHandler
 
 from hive.testing import serve
-from tests.support.programs import Program, program, reserved_port
+from tests.support.programs import Program, database_on, program, reserved_port
 from tests.support.threads import PATIENCE, wait_for
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -43,9 +42,9 @@ def wait_for_answer(url, program):
 def journal(tmp_path_factory, mongodb_server):
     """The URL of the journal."""
     of_mock, of_journal = (tmp_path_factory.mktemp(name) for name in ("provider", "journal"))
-    environment = {"PYTHONWARNINGS": "ignore", "MONGODB_URI": f"{mongodb_server}/{uuid.uuid4().hex}"}
-    with reserved_port() as provider, reserved_port() as port:
-        environment |= {"PORT": str(port), "OIDC_ISSUER": f"http://localhost:{provider}"}
+    environment = {"PYTHONWARNINGS": "ignore"}
+    with database_on(mongodb_server) as uri, reserved_port() as provider, reserved_port() as port:
+        environment |= {"MONGODB_URI": uri, "PORT": str(port), "OIDC_ISSUER": f"http://localhost:{provider}"}
         with (
             Program(of_mock, "-m", "oidc_provider_mock", "--port", str(provider), **environment) as mock,
             Program(of_journal, "-m", "examples.journal", **environment) as journal,

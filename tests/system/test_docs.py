@@ -2,14 +2,13 @@
 
 import re
 import signal
-import uuid
 from pathlib import Path
 
 import pytest
 
 from hive import signals
 from hive.testing import Client
-from tests.support.programs import ROOT, Program, reserved_port
+from tests.support.programs import ROOT, Program, database_on, reserved_port
 from tests.support.threads import wait_for
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,10 +46,8 @@ def test_every_link_leads_to_a_file():
 def test_the_application_of_the_readme_has_15_lines_and_serves(tmp_path, mongodb_server):
     [source] = blocks(ROOT / "README.md")
     assert len([line for line in source.splitlines() if line.strip()]) == 15
-    database = f"{mongodb_server}/readme-{uuid.uuid4().hex}"
-    source = source.replace("mongodb://127.0.0.1:27017/app", database)
-    with reserved_port() as port:
-        source = source.replace("8888", str(port))
+    with database_on(mongodb_server) as uri, reserved_port() as port:
+        source = source.replace("mongodb://127.0.0.1:27017/app", uri).replace("8888", str(port))
         with Program(tmp_path, "-c", source, PYTHONWARNINGS="ignore") as program:
             client = Client(port)
             wait_for(lambda: answers(client, program))

