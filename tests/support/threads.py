@@ -2,7 +2,7 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 PATIENCE = 120
@@ -35,6 +35,20 @@ def in_thread(function):
         future = executor.submit(function)
         yield future
     future.result()
+
+
+def begun(function):
+    """Begin a function in a thread that nobody waits for, as it may never end. Return its future."""
+    future = Future()
+
+    def run():
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def wait_for(condition):

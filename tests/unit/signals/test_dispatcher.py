@@ -1,4 +1,4 @@
-"""What `hive.signals.Signal` promises, but for how receivers are called: see test_receivers."""
+"""A signal knows who hears it, calls them in order, and loses nobody that it should not."""
 
 import asyncio
 import enum
@@ -21,10 +21,9 @@ from bson import ObjectId
 
 from hive import signals
 from hive.signals import ANY, Namespace, Signal, receiver
+from tests.support.threads import PATIENCE, at_once, begun
 
 WAYS = ["send", "send_robust", "send_async", "send_robust_async"]
-PATIENCE = 20
-"""Seconds after which a thread is deadlocked."""
 
 
 class Animal:
@@ -127,10 +126,8 @@ def warned():
 
 
 def run_in_thread(function):
-    thread = threading.Thread(target=function, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
+    """Fails where it is deadlocked."""
+    begun(function).result(PATIENCE)
 
 
 # It is blinker's
@@ -1071,37 +1068,26 @@ def often():
 
 @pytest.mark.usefixtures("often")
 def test_threads_may_connect_and_disconnect_and_send_and_lose_at_once(signal, calls):
-    errors, heard = [], []
+    heard = []
     stays = Hearer(heard)
     signal.connect(stays.hear)
-    start = threading.Barrier(6)
 
     def hammer(sender):
-        try:
-            start.wait(PATIENCE)
-            for turn in range(150):
-                hearers = [Hearer(calls) for _ in range(3)]
-                for hearer in hearers:
-                    hearer.me = hearer  # so that it waits for the collection
-                    signal.connect(hearer.hear, sender)
-                    signal.connect(hearer.hear, "everyone", dispatch_uid=(sender, turn))
-                signal.send("everyone", instance=1, handler=2)
-                signal.disconnect(hearers[0].hear)
-                signal.disconnect(hearers[1].hear, sender)
-                if turn % 50 == 0:
-                    gc.collect()
-        except Exception as error:  # noqa: BLE001 - the test shows it
-            errors.append(error)
+        for turn in range(60):
+            hearers = [Hearer(calls) for _ in range(3)]
+            for hearer in hearers:
+                hearer.me = hearer  # so that it waits for the collection
+                signal.connect(hearer.hear, sender)
+                signal.connect(hearer.hear, "everyone", dispatch_uid=(sender, turn))
+            signal.send("everyone", instance=1, handler=2)
+            signal.disconnect(hearers[0].hear)
+            signal.disconnect(hearers[1].hear, sender)
+            if turn % 20 == 0:
+                gc.collect()
 
-    threads = [threading.Thread(target=hammer, args=(f"sender {n}",), daemon=True) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(3 * PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
-    assert errors == []
+    at_once([functools.partial(hammer, f"sender {number}") for number in range(6)])
     gc.collect()
-    assert len(heard) == 6 * 150
+    assert len(heard) == 6 * 60
     assert len(signal.receivers) == 1
     assert list(signal.receivers_for("everyone")) == [stays.hear]
 
@@ -1116,16 +1102,14 @@ def test_who_sends_does_not_wait_for_a_thread_that_connects(signal):
 @pytest.fixture
 def meanwhile():
     """Starts a function in a thread of its own; ``meanwhile.end()`` waits until all are through."""
-    threads = []
+    futures = []
 
     def start(function):
-        threads.append(threading.Thread(target=function, daemon=True))
-        threads[-1].start()
+        futures.append(begun(function))
 
     def end():
-        for thread in threads:
-            thread.join(PATIENCE)
-        assert not any(thread.is_alive() for thread in threads)
+        for future in futures:
+            future.result(PATIENCE)
 
     start.end = end
     return start
@@ -1404,16 +1388,9 @@ def test_who_was_lost_does_not_hinder_a_declaration(namespace, calls):
 
 
 def test_threads_that_ask_for_a_name_get_the_same_signal(namespace, often):
-    found, start = [], threading.Barrier(8)
-
     def ask():
-        start.wait(PATIENCE)
-        found.extend(namespace.signal(f"signal {n}", arguments=("size",)) for n in range(50))
+        return [namespace.signal(f"signal {number}", arguments=("size",)) for number in range(50)]
 
-    threads = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert len(found) == 8 * 50
-    assert len(set(map(id, found))) == 50
+    found = at_once([ask] * 8)
+    assert all(signals == found[0] for signals in found)
+    assert len(set(map(id, found[0]))) == 50

@@ -1,8 +1,11 @@
+"""Operations run one at a time, and garbage collection in the midst of one makes nobody wait for ever."""
+
 import threading
 
 import pytest
 
 from hive.exclusive import Exclusive
+from tests.support.threads import PATIENCE, begun
 
 
 @pytest.fixture
@@ -59,17 +62,15 @@ def test_those_of_other_threads_wait_outside_and_get_their_result(exclusively):
 
     def slow():
         inside.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         results.append("slow")
 
-    first = threading.Thread(target=exclusively, args=(slow,))
-    second = threading.Thread(target=lambda: results.append(exclusively(lambda: "quick")))
-    first.start()
-    assert inside.wait(10)
-    second.start()
+    first = begun(lambda: exclusively(slow))
+    assert inside.wait(PATIENCE)
+    second = begun(lambda: results.append(exclusively(lambda: "quick")))
     go_on.set()
-    first.join(10)
-    second.join(10)
+    first.result(PATIENCE)
+    second.result(PATIENCE)
     assert results == ["slow", "quick"]
 
 
@@ -97,16 +98,15 @@ def test_soon_never_waits_and_whoever_is_at_it_runs_it(exclusively):
 
     def slow():
         inside.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         done.append("slow")
 
-    thread = threading.Thread(target=exclusively, args=(slow,))
-    thread.start()
-    assert inside.wait(10)
+    thread = begun(lambda: exclusively(slow))
+    assert inside.wait(PATIENCE)
     exclusively.soon(lambda: done.append("soon"))
     assert done == []
     go_on.set()
-    thread.join(10)
+    thread.result(PATIENCE)
     assert done == ["slow", "soon"]
 
 

@@ -1,4 +1,4 @@
-"""How receivers are called: what each is given, of which kind it may be, what is refused on connect."""
+"""A receiver is given what it names, may be of any kind, and is refused where it asks for too much."""
 
 import asyncio
 import functools
@@ -620,7 +620,7 @@ def test_plain_and_coroutine_receivers_run_one_after_another(signal, calls, how)
     @signal.connect
     async def slow(sender):
         calls.append("slow starts")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         calls.append("slow ends")
 
     @signal.connect

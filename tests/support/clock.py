@@ -1,0 +1,28 @@
+"""A clock that goes on when it is told to, for what counts the time of requests."""
+
+import time
+
+import pymongo
+
+from hive import pool, threads
+
+
+class Clock:
+    """Takes the place of `time` where the pool, its threads and pymongo count seconds."""
+
+    TICK = 1e-5
+    """It goes on by so many seconds with each look at it, so that no time is up and yet not over."""
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self, monkeypatch):
+        self.now = time.monotonic()
+        for module in (pool, threads, pymongo._csot):
+            monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self):
+        self.now += self.TICK
+        return self.now
+
+    def go_on(self, seconds):
+        self.now += seconds
