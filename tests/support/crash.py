@@ -37,13 +37,13 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
-SECONDS_UNTIL_BACK = 15
-"""From the start of what was killed to the first write that is acknowledged again, at most."""
-SECONDS_AWAY = {"application": (0.0, 0.3), "mongodb": (0.3, 5.0)}
+SECONDS_UNTIL_BACK = 90
+"""From the start of what was killed to the first write that is acknowledged again, on a busy machine."""
+SECONDS_AWAY = {"application": (0.0, 0.3), "mongodb": (0.3, 7.0)}
 """How long what was killed is away, in turns: MongoDB also longer than a request waits for it."""
-SECONDS_TO_ANSWER = 30
+SECONDS_TO_ANSWER = 120
 """After it, a request counts as hanging: hive promises 503 in 5."""
-SECONDS_TO_SETTLE = 60
+SECONDS_TO_SETTLE = 240
 """How long a write is repeated until it has a final answer."""
 PAUSE = (0.02, 0.2)
 HASTY = 0.03
@@ -166,20 +166,7 @@ class World:
         if target == "application":
             self.application.start()
         else:
-            self.start_mongodb()
-
-    def start_mongodb(self):
-        """Return when it serves. Another's connection may have its port for a moment."""
-        deadline = time.monotonic() + SECONDS_UNTIL_BACK
-        while True:
-            try:
-                self.server.start()
-            except RuntimeError as error:
-                if "is not free" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
+            start_mongodb(self.server)
 
     @contextmanager
     def stored(self):
@@ -188,16 +175,30 @@ class World:
             yield client[self.database]
 
 
+def start_mongodb(server):
+    """Return when it serves. Another's connection may have its port for a moment."""
+    deadline = time.monotonic() + SECONDS_UNTIL_BACK
+    while True:
+        try:
+            server.start()
+        except RuntimeError as error:
+            if "is not free" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def named_uri():
     """The MongoDB that the environment names, if it does."""
     return os.environ.get("HIVE_TEST_MONGODB_URI") or os.environ.get("MONGODB_URI")
 
 
 @contextmanager
-def serving(directory):
-    """A `World` that keeps its files in `directory`."""
+def serving(directory, uri=None):
+    """A `World` that keeps its files in `directory`, with a MongoDB of its own unless there is a `uri`."""
     with ExitStack() as stack:
-        uri, server = named_uri(), None
+        server = None
         if uri is None:
             server = stack.enter_context(Server(directory / "mongodb"))
             uri = server.uri
@@ -452,6 +453,17 @@ class Load:
         for running in self.running:
             running.result()
 
+    def go_on_until(self, condition):
+        """Wait for something that the writers do. Raises what went wrong in one that has ended."""
+        deadline = time.monotonic() + SECONDS_TO_SETTLE
+        while not condition():
+            for running in self.running:
+                if running.done():
+                    running.result()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The writers have not come far enough. {self.failures}")
+            time.sleep(0.005)
+
     def repeat(self):
         """Send again what was kept: it is to be answered as it was."""
         for writer in self.everyone:
@@ -570,13 +582,13 @@ class Result:
         )
 
 
-def run(directory, rounds, *, writers=8, seconds=1.0, targets=TARGETS, seed=None, guarded=True):
+def run(directory, rounds, *, writers=8, seconds=1.0, targets=TARGETS, seed=None, guarded=True, uri=None):
     """Kill one of the `targets` in each round, and check what there is in the end.
 
     Without rounds, writers write for so many `seconds`, and nothing is killed.
     """
     result = Result()
-    with serving(directory) as world:
+    with serving(directory, uri) as world:
         with Load(world, writers, seed=seed, guarded=guarded) as result.load:
             with suppress(KeyboardInterrupt):
                 play(world, result, rounds, targets, seconds=seconds, chance=random.Random(seed))
@@ -591,7 +603,9 @@ def play(world, result, rounds, targets, *, seconds, chance):
     for number in range(1, rounds + 1):
         target = chance.choice(targets)
         away = SECONDS_AWAY[target][result.kills[target] % 2]
+        wanted = result.load.count("acknowledged") + len(result.load.writers)
         time.sleep(chance.uniform(0.3, 1.5) * seconds)
+        result.load.go_on_until(lambda wanted=wanted: result.load.count("acknowledged") >= wanted)
         result.kills[target] += 1
         back = crash(world, result.load, target, away)
         if back is None:
@@ -660,6 +674,7 @@ def main():
         targets=targets,
         seed=chosen.seed,
         guarded=not chosen.unguarded,
+        uri=named_uri(),
     )
     print(result)
     if not result.failures:
