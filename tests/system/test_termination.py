@@ -3,17 +3,12 @@
 import asyncio
 import http.client
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
-import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import mongoengine
 import pytest
@@ -23,22 +18,23 @@ from tornado.web import Application, RequestHandler
 import hive
 from hive import HTTPServer, ModelHive
 from hive.server import MOMENT, MOMENTS, drain, is_request
+from tests.support.forked import Forked
+from tests.support.threads import PATIENCE, wait_for
 
-LONG = 60
-CLIENTS = 8
+CLIENTS = 4
 HEAD = b"POST /note HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n"
 BODY = b'{"text":"a"}'
 PROGRAM = """
-import sys
-loop, uri, seconds = sys.argv[1:]
-if loop == "asyncio":
-    sys.modules["uvloop"] = None
 import asyncio, os
 import mongoengine, mongomock
 import hive
 from hive import signals
 from tornado.netutil import bind_sockets
 from tornado.web import Application
+
+loop, uri, database, seconds, count = arguments
+if loop == "asyncio":
+    hive.server.uvloop = None
 
 class Note(mongoengine.Document):
     text = mongoengine.StringField()
@@ -76,10 +72,10 @@ async def main():
         await asyncio.sleep(0)
         print("main has ended", flush=True)
 
-hive.server.SECONDS_TO_END = float(seconds)
+hive.server.SECONDS_TO_END = seconds
 how = {"host": uri} if uri else {"mongo_client_class": mongomock.MongoClient}
-with mongoengine.connect("NAME", uuidRepresentation="standard", **how):
-    Note.objects.insert([Note(text="x" * 16384) for _ in range(COUNT)]) if COUNT else None
+with mongoengine.connect(database, uuidRepresentation="standard", **how):
+    Note.objects.insert([Note(text="x" * 160_000) for _ in range(count)]) if count else None
     try:
         print("given", hive.run(main()), flush=True)
     except KeyboardInterrupt:
@@ -89,69 +85,53 @@ with mongoengine.connect("NAME", uuidRepresentation="standard", **how):
 ENDED = ["cancelled", "main has ended", "given None"]
 
 
-class Program:
+class Program(Forked):
     """The program above, and what it prints."""
 
-    def __init__(self, loop="uvloop", uri="", seconds=1e6, count=0):
-        code = PROGRAM.replace("COUNT", str(count)).replace("NAME", f"hive-{uuid.uuid4().hex[:12]}")
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", code, loop, uri, str(seconds)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(Path(hive.__file__).parents[1])},
-        )
+    def __init__(self, loop="uvloop", database=None, seconds=1e6, count=0):
+        uri, name = database or ("", "test")
+        super().__init__(PROGRAM, loop, uri, name, seconds, count)
         self.loop = loop
-        self.guard = threading.Timer(LONG, self.process.kill)  # then whoever waits for it waits no more
 
     def __enter__(self):
-        self.guard.start()
-        assert self.line() == self.loop, self.process.communicate()
+        assert self.line() == self.loop, self.end()
         self.port = int(self.line())
         return self
 
     def __exit__(self, *_):
-        self.guard.cancel()
-        self.process.kill()
-        self.process.communicate()
-
-    def line(self):
-        return self.process.stdout.readline().rstrip("\n")
+        self.kill()
 
     def lines(self):
         """What is left of its output, when it has ended as it should, with nothing to say about it."""
-        lines, errors = self.end()
+        lines, errors = self.ended()
         assert errors == ""
         return lines
 
-    def end(self):
+    def ended(self):
         """What is left of its output, and what it has logged, when it has ended with 0."""
-        output, errors = self.process.communicate(timeout=LONG)
-        assert self.process.returncode == 0, errors
+        status, output, errors = self.end()
+        assert status == 0, errors
         return output.splitlines(), errors
 
     def terminate(self):
         """SIGTERM, and wait until it lets nobody in any more."""
-        self.process.terminate()
-        self.wait_until_refused()
+        self.signal(signal.SIGTERM)
+        wait_for(self.refuses)
+        assert self.is_alive
 
-    def wait_until_refused(self):
-        deadline = time.monotonic() + LONG
-        with suppress(ConnectionRefusedError, ConnectionResetError):
-            while True:
+    def refuses(self):
+        with suppress(ConnectionResetError):
+            try:
                 self.connection().close()
-                assert time.monotonic() < deadline
-        with pytest.raises(ConnectionRefusedError):
-            self.connection()
-        assert self.process.poll() is None
+            except ConnectionRefusedError:
+                return True
+        return False
 
     def connection(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=LONG)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def release(self):
-        self.process.stdin.write("x")
-        self.process.stdin.flush()
+        self.send(b"x")
 
 
 def received(connection):
@@ -185,27 +165,24 @@ def is_last(reply):
     return is_201(reply) and b"\r\nConnection: close\r\n" in reply
 
 
-class Hammer(threading.Thread):
+class Hammer:
     """A client that sends one request after the other, until it is told to go, or is not answered at all."""
 
     def __init__(self, port, *, is_kept):
-        super().__init__()
         self.port, self.is_kept = port, is_kept
-        self.statuses, self.unanswered, self.error = [], 0, None
+        self.statuses, self.unanswered = [], 0
         self.warm = threading.Event()
 
     def run(self):
         try:
             while self.hit_until_told():
                 pass
-        except (AssertionError, OSError, http.client.HTTPException, ValueError) as error:
-            self.error = error
         finally:
             self.warm.set()
 
     def hit_until_told(self):
         """Use one connection; whether to make another."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             while True:
                 response = self.response(connection)
@@ -213,7 +190,7 @@ class Hammer(threading.Thread):
                     return False
                 assert json.loads(response.read())["text"] == "a"
                 self.statuses.append(response.status)
-                if len(self.statuses) >= 20:
+                if len(self.statuses) >= 5:
                     self.warm.set()
                 if not self.is_kept:
                     return True
@@ -236,20 +213,24 @@ class Hammer(threading.Thread):
 def hammered(port, *, is_kept=True):
     """Clients at work, each of which has had some answers."""
     clients = [Hammer(port, is_kept=is_kept) for _ in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        assert client.warm.wait(LONG)
-    yield clients
-    for client in clients:
-        client.join(LONG)
-        assert not client.is_alive()
-        assert client.error is None
-        assert set(client.statuses) == {201}
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        running = [threads.submit(client.run) for client in clients]
+        for client in clients:
+            assert client.warm.wait(PATIENCE)
+        yield clients
+        for one in running:
+            one.result(PATIENCE)
+    assert all(set(client.statuses) == {201} for client in clients)
 
 
 def created(clients):
     return sum(len(client.statuses) for client in clients)
+
+
+@pytest.fixture
+def stored(mongodb_server, new_mongodb_database):
+    """Where a program may store what it gets."""
+    return mongodb_server, new_mongodb_database.name
 
 
 @pytest.fixture
@@ -266,8 +247,8 @@ def hold(running, slow):
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_under_load_every_request_is_answered_and_nothing_else_is_stored(mongodb_server, loop):
-    with Program(loop, mongodb_server) as running, running.connection() as slow:
+def test_under_load_every_request_is_answered_and_nothing_else_is_stored(stored, loop):
+    with Program(loop, stored) as running, running.connection() as slow:
         hold(running, slow)
         with hammered(running.port) as clients:
             running.terminate()
@@ -278,18 +259,18 @@ def test_under_load_every_request_is_answered_and_nothing_else_is_stored(mongodb
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["kept connections", "new connections"])
-def test_what_is_not_answered_is_not_stored(mongodb_server, is_kept):
-    with Program(uri=mongodb_server) as running:
+def test_what_is_not_answered_is_not_stored(stored, is_kept):
+    with Program(database=stored) as running:
         with hammered(running.port, is_kept=is_kept) as clients:
-            running.process.terminate()
+            running.signal(signal.SIGTERM)
         assert running.lines() == [*ENDED, f"stored {created(clients)}"]
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_a_long_answer_is_sent_to_its_end(loop):
-    count = 700  # 11 MB, more than is on its way at once
+    count = 70  # 11 MB, more than is on its way at once
     with Program(loop, count=count) as running, socket.socket() as client:
-        client.settimeout(LONG)
+        client.settimeout(PATIENCE)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.connect(("127.0.0.1", running.port))
         client.sendall(b"GET /note?per_page=all HTTP/1.0\r\n\r\n")
@@ -332,7 +313,7 @@ def test_a_client_that_asks_for_nothing_is_not_waited_for():
         idle.sendall(HEAD + BODY)
         answer(idle)
         stalled.sendall(HEAD[:20])
-        running.process.terminate()
+        running.signal(signal.SIGTERM)
         assert received(idle) == received(stalled) == b""
         assert running.lines() == [*ENDED, "stored 1"]
 
@@ -358,17 +339,17 @@ def test_a_request_whose_client_has_gone_is_waited_for(held):
 def test_a_request_that_does_not_end_is_given_up():
     with Program(seconds=0.1) as running, running.connection() as slow:
         hold(running, slow)
-        running.process.terminate()
+        running.signal(signal.SIGTERM)
         assert b"HTTP/1.1 2" not in received(slow)
-        assert running.end()[0] == [*ENDED, "stored 1"]
+        assert running.ended()[0] == [*ENDED, "stored 1"]
 
 
 def test_the_second_sigterm_ends_at_once(held):
     running, slow = held
     running.terminate()
-    running.process.terminate()
+    running.signal(signal.SIGTERM)
     assert b"HTTP/1.1 2" not in received(slow)
-    assert running.end()[0] == [*ENDED, "stored 1"]
+    assert running.ended()[0] == [*ENDED, "stored 1"]
 
 
 @pytest.mark.parametrize("is_draining", [False, True])
@@ -376,14 +357,14 @@ def test_ctrl_c_interrupts_at_once(held, is_draining):
     running, slow = held
     if is_draining:
         running.terminate()
-    running.process.send_signal(signal.SIGINT)
+    running.signal(signal.SIGINT)
     assert b"HTTP/1.1 2" not in received(slow)
-    assert running.end()[0] == ["cancelled", "main has ended", "interrupted", "stored 1"]
+    assert running.ended()[0] == ["cancelled", "main has ended", "interrupted", "stored 1"]
 
 
 def test_a_program_that_serves_nobody_ends():
     with Program() as running:
-        running.process.terminate()
+        running.signal(signal.SIGTERM)
         assert running.lines() == [*ENDED, "stored 0"]
 
 
@@ -407,7 +388,7 @@ def served(*routes):
     sockets = bind_sockets(0, "127.0.0.1")
     server = HTTPServer(Application([*routes, *ModelHive.routes_for(Note)]))
     server.add_sockets(sockets)
-    with socket.create_connection(sockets[0].getsockname(), timeout=LONG) as client:
+    with socket.create_connection(sockets[0].getsockname(), timeout=PATIENCE) as client:
         yield server, client
 
 
@@ -415,7 +396,7 @@ def test_who_has_connected_but_was_not_accepted_is_answered(mongomock_database):
     async def main():
         with served() as (_, client):
             client.sendall(HEAD + BODY)
-            await drain(LONG)
+            await drain(PATIENCE)
             assert is_last(received(client))
 
     hive.run(main())
@@ -427,7 +408,7 @@ def test_a_request_that_is_sent_but_not_read_is_answered(mongomock_database):
             client.sendall(HEAD + BODY)
             await asyncio.to_thread(answer, client)
             client.sendall(HEAD + BODY)
-            await drain(LONG, MOMENTS)
+            await drain(PATIENCE, MOMENTS)
             assert is_last(received(client))
 
     hive.run(main())
@@ -439,7 +420,7 @@ def test_a_request_of_which_the_header_was_read_is_answered():
             client.sendall(HEAD + BODY[:5])
             while not any(map(is_request, server.messages.values())):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(MOMENT)
-            draining = asyncio.create_task(drain(LONG))
+            draining = asyncio.create_task(drain(PATIENCE))
             await asyncio.sleep(0)  # it has begun
             client.sendall(BODY[5:])
             await draining
@@ -457,7 +438,7 @@ def test_a_request_is_answered_or_nothing_is_done_about_it(turns, mongomock_data
             client.sendall(HEAD + BODY)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            await drain(LONG)
+            await drain(PATIENCE)
             return is_201(received(client))
 
     is_answered = asyncio.run(main())
@@ -466,22 +447,10 @@ def test_a_request_is_answered_or_nothing_is_done_about_it(turns, mongomock_data
 
 # What a program makes of it
 
-START = (
-    "import asyncio, os, signal, threading, hive\nterminate = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
-)
-
-
-def outcome(code):
-    """The status of a program, and what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", START + code],
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-        env=os.environ | {"PYTHONPATH": str(Path(hive.__file__).parents[1])},
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+START = """
+import asyncio, os, signal, threading, hive
+terminate = lambda: os.kill(os.getpid(), signal.SIGTERM)
+"""
 
 
 RETURNS = """
@@ -542,4 +511,8 @@ print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
     ids=["returns", "raises", "own handler", "own handler of the loop", "cancelled", "thread"],
 )
 def test_a_program_has_the_last_word(code, expected):
-    assert outcome(code) == expected
+    program = Forked(START + code)
+    try:
+        assert program.end() == (*expected, "")
+    finally:
+        program.kill()
