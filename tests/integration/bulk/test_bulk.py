@@ -13,7 +13,7 @@ from hive import AuthHive, ModelHive, NotFoundHandler, Problem, Provider, flatte
 from hive.errors import Conflict, NotFound
 from hive.permissions import concealed, everyone, owner
 from hive.testing import recorded, serve
-from tests.support.threads import at_once
+from tests.support.threads import PATIENCE, at_once
 
 
 class ManyUser(me.Document):
@@ -534,7 +534,9 @@ def test_a_delete_rule_keeps_all_documents(api):
 def test_requests_that_change_the_same_documents_at_once_lose_nothing(api, users):
     def append(tag):
         operations = [{"op": "add", "path": "/tags/-", "value": tag}]
-        return lambda: api.patch(f"{USER}?n=1", json=operations, headers={"Content-Type": JSON_PATCH})
+        return lambda: api.patch(
+            f"{USER}?n=1", json=operations, headers={"Content-Type": JSON_PATCH}, timeout=PATIENCE
+        )
 
     with recorded(signals.post_update_instance) as heard:
         replies = at_once([append(str(index)) for index in range(6)])
