@@ -1,10 +1,8 @@
-"""hive.filters: from query parameters to a filter of MongoDB, and the same filter in memory."""
+"""Query parameters become a filter of MongoDB, and the same filter in memory."""
 
 import enum
-import os
 import uuid
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,7 +19,6 @@ from hive.serializers import Serializer
 naive = datetime  # as mongoengine has times: in UTC, without saying so
 
 ID = ObjectId("65a000000000000000000001")
-NEAREST = [1, 2, 0, 3]
 NOBODY = "65a0000000000000000000ff"
 UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
@@ -617,87 +614,3 @@ def test_a_dynamic_document_has_not_every_field(name):
 )
 def test_a_filter_holds_in_memory_as_in_mongodb(query, raw, expected):
     assert holds(asked(query), raw) is expected
-
-
-# As stored
-
-
-def test_every_value_is_found_as_mongoengine_stores_it(database):
-    owner = FilterOwner(name="Ann").save()
-
-    def find_owner(model, text):
-        return owner.pk if text == str(owner.pk) else None
-
-    values = {
-        "name": "Ann",
-        "email": "a@b.org",
-        "age": 5,
-        "height": 1.5,
-        "price": Decimal("1.10"),
-        "label": "7",
-        "exact_price": Decimal("1.10"),
-        "precise": Decimal("1.10"),
-        "active": True,
-        "born": date(2026, 1, 31),
-        "created": naive(2026, 1, 31),
-        "seen": naive(2026, 1, 31, 1, 2, 3, 4),
-        "key": UUID,
-        "number": 3,
-        "text_key": UUID,
-        "photo": b"\0\1",
-        "color": Color.RED,
-        "owner": owner,
-        "old_owner": owner,
-        "lazy_owner": owner,
-        "cached_owner": owner,
-        "thing": owner,
-        "chosen": owner,
-        "owners": [owner],
-        "tags": ["x", "y"],
-        "anything": [5],
-        "data": {"x": "z"},
-        "scores": {"eur": 4},
-        "backwards": "abc",
-    }
-    if database.name == "test":  # mongomock stores neither of these
-        del values["precise"], values["key"]
-    FilterPerson(**values).save(cascade=False)
-    FilterPerson().save()
-    named = f'{{"_cls":"FilterOwner","id":"{owner.pk}"}}'
-    queries = [
-        *("name=Ann", "email=a@b.org", "age=5", "height=1.5", "price=1.1", "label=7", "exact_price=1.1"),
-        *("active=true", "born=2026-01-31", "created=2026-01-31T00:00:00Z", "number__in=3,4"),
-        *("seen=2026-01-31T01:02:03.000004Z", f"text_key={UUID}", "photo=AAE%3D", "color=red"),
-        *(f"{name}={owner.pk}" for name in ("owner", "old_owner", "lazy_owner", "cached_owner", "owners")),
-        *(f"thing={named}", f"chosen={named}", "tags=x", "anything=5", "data.x=z", "scores.eur=4"),
-        *("name__iexact=ANN", "tags__all=y,x", "name__endswith=nn", "backwards=abc"),
-    ]
-    queries += ["precise=1.1", f"key={UUID}"] if "precise" in values else []
-    everything = list(FilterPerson._get_collection().find())
-    for query in queries:
-        chosen = conditions(parse_qsl(query), PEOPLE, None, find_owner)
-        found = list(FilterPerson._get_collection().find(compiled(chosen)))
-        assert [raw.get("n") for raw in found] == ["Ann"], query
-        assert [raw.get("n") for raw in everything if holds(chosen, raw)] == ["Ann"], query
-
-
-def test_what_is_near_is_found(mongodb_database):
-    for number, place in enumerate([[0.5, 0], [0.01, 0], [0.1, 0], [20, 20]]):
-        FilterPerson(age=number, location=place, legacy=place).save()
-    collection = FilterPerson._get_collection()
-
-    def ages(query, ordered=False):
-        found = [raw["age"] for raw in collection.find(compiled(asked(query), ordered=ordered))]
-        orders = "HIVE_TEST_MONGODB_URI" in os.environ  # SecantusDB 0.7 finds what is near in any order
-        return found if orders and not ordered else sorted(found, key=NEAREST.index)
-
-    for field in ("location", "legacy"):
-        near = f"{field}__near=0,0"
-        assert ages(near) == NEAREST
-        limited = f"{near}&{field}__max_distance=20000"
-        assert ages(limited) == [1, 2]
-        assert ages(limited + f"&{field}__exists=true&age__gt=1") == [2]
-        assert ages(limited, ordered=True) == [1, 2]
-        assert ages(f"{near}&{field}__max_distance=1e12", ordered=True) == NEAREST
-        assert ages(f"{field}__within_box=-1,-1,0.2,1") == [1, 2]
-        assert ages(f"any_of={field}__within_box=-1\\,-1\\,0.2\\,1,age=3") == [1, 2, 3]
