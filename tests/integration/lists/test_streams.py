@@ -1,4 +1,4 @@
-"""The whole list, ``?per_page=all``: valid whatever its length, and never taken for whole where it is not."""
+"""A whole list, ``?per_page=all``, is valid JSON, and never taken for whole where it is not."""
 
 import gzip
 import http.client
@@ -16,12 +16,12 @@ import pytest
 import zstandard
 from tornado.web import Application
 
-from hive import AuthHive, ModelHive, flatten, pool, signals
-from hive.embedded import Server
+from hive import AuthHive, ModelHive, flatten, pool, signals, threads
 from hive.errors import Forbidden
 from hive.places import pages
 from hive.testing import connected, recorded, serve
 from tests.support.commands import Commands
+from tests.support.threads import PATIENCE, at_once, wait_for
 
 NDJSON = {"Accept": "application/x-ndjson"}
 PROBLEM = "application/problem+json"
@@ -104,24 +104,9 @@ def quick(mongomock_database):
 
 
 @pytest.fixture
-def api(database):
-    with serve(ROUTES) as client:
-        yield client
-
-
-@pytest.fixture
 def real(mongodb_database):
     with serve(ROUTES) as client:
         yield client
-
-
-@pytest.fixture
-def mortal():
-    """A server that is for the test to kill."""
-    with Server(None) as server, connected("stream", host=server.uri, timeoutMS=3000):
-        with serve(ROUTES) as client:
-            yield server, client
-        server.start()  # or the driver says goodbye to nobody for half a minute
 
 
 def fill(count, **values):
@@ -142,21 +127,44 @@ def items_of(reply):
     return json.loads(reply.body)
 
 
-def until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def is_idle():
+    """Whether no thread of hive is at work."""
     return pool.pool.busy == 0
+
+
+def is_at_rest(checks=20):
+    """Whether no thread of hive is at work, for some time: nothing goes on with a stream."""
+    for _ in range(checks):
+        if not is_idle():
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Clock:
+    """The time of hive's threads, which a test sets forward."""
+
+    def __init__(self):
+        self.ahead = 0
+
+    def monotonic(self):
+        return time.monotonic() + self.ahead
+
+    sleep = time.sleep
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in (pool, threads):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 def received(client, path, version="1.1", headers=""):
     """All bytes of an answer, and whether the connection was reset at their end."""
     data = b""
-    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=120) as connection:
         connection.sendall(
             f"GET {path} HTTP/{version}\r\nHost: x\r\n{headers}Connection: close\r\n\r\n".encode()
         )
@@ -171,19 +179,20 @@ def received(client, path, version="1.1", headers=""):
 # Whole
 
 
-@pytest.mark.parametrize("headers", [{}, NDJSON], ids=["array", "lines"])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 8, 9])
-def test_a_stream_is_valid_whatever_the_number_of_documents(api, small_pieces, count, headers):
+def test_a_stream_is_valid_whatever_the_number_of_documents(real, small_pieces, count):
     if count:
         fill(count)
-    reply = api.get(ALL, headers=headers)
-    assert reply.status == 200
-    assert reply.headers["Content-Type"] == headers.get("Accept", "application/json")
-    assert numbers(reply) == list(range(count))
-    assert items_of(reply) == items_of(api.get("/stream_item?per_page=100"))
+    page = real.get("/stream_item?per_page=100").json
+    assert [item["number"] for item in page] == list(range(count))
+    for headers in ({}, NDJSON):
+        reply = real.get(ALL, headers=headers)
+        assert reply.status == 200
+        assert reply.headers["Content-Type"] == headers.get("Accept", "application/json")
+        assert items_of(reply) == page
 
 
-@pytest.mark.parametrize("count", [499, 500, 501, 1000])
+@pytest.mark.parametrize("count", [499, 500, 501])
 def test_a_stream_is_valid_around_the_size_of_its_pieces(quick, count):
     assert pages.STREAMED_AT_ONCE == 500
     fill(count)
@@ -240,13 +249,13 @@ FOUND = {
 
 
 @pytest.mark.parametrize("query", FOUND)
-def test_filters_and_orders_apply_beyond_the_end_of_a_query(api, small_pieces, query):
+def test_filters_and_orders_apply_beyond_the_end_of_a_query(real, small_pieces, query):
     fill(10)
-    assert numbers(api.get(f"{ALL}&{query}")) == FOUND[query]
+    assert numbers(real.get(f"{ALL}&{query}")) == FOUND[query]
 
 
 @pytest.mark.parametrize("sort", ["rank", "-rank", "name,rank", "-name,-rank"])
-def test_ties_and_what_is_missing_are_neither_skipped_nor_repeated(api, small_pieces, sort):
+def test_ties_and_what_is_missing_are_neither_skipped_nor_repeated(real, small_pieces, sort):
     fill(5)
     StreamItem._get_collection().insert_many(
         [
@@ -257,33 +266,33 @@ def test_ties_and_what_is_missing_are_neither_skipped_nor_repeated(api, small_pi
             {"_id": 14, "name": "n1"},
         ]
     )
-    whole = numbers(api.get(f"{ALL}&sort={sort}"))
-    assert whole == numbers(api.get(f"/stream_item?sort={sort}"))
+    whole = numbers(real.get(f"{ALL}&sort={sort}"))
+    assert whole == numbers(real.get(f"/stream_item?sort={sort}"))
     assert sorted(whole) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
 
 
-def test_fields_and_expand_apply(api, small_pieces):
+def test_fields_and_expand_apply(real, small_pieces):
     team = StreamTeam(name="A").save()
     fill(6, team=team.pk)
-    shown = api.get(f"{ALL}&fields=number,team.name&expand=team").json
+    shown = real.get(f"{ALL}&fields=number,team.name&expand=team").json
     assert shown == [{"number": number, "team": {"name": "A"}} for number in range(6)]
-    assert api.get(f"{ALL}&fields=name").json[5] == {"name": "n5"}
+    assert real.get(f"{ALL}&fields=name").json[5] == {"name": "n5"}
 
 
-def test_a_sort_by_what_is_not_shown_goes_on_after_a_query(api, small_pieces):
+def test_a_sort_by_what_is_not_shown_goes_on_after_a_query(real, small_pieces):
     fill(9)
-    shown = api.get(f"{ALL}&fields=name&sort=-number").json
+    shown = real.get(f"{ALL}&fields=name&sort=-number").json
     assert shown == [{"name": f"n{number}"} for number in reversed(range(9))]
 
 
-def test_a_scope_applies(api, small_pieces):
+def test_a_scope_applies(real, small_pieces):
     fill(12)
-    assert numbers(api.get("/even/stream_item?per_page=all")) == [n for n in range(12) if n % 3 != 1]
+    assert numbers(real.get("/even/stream_item?per_page=all")) == [n for n in range(12) if n % 3 != 1]
 
 
 def test_a_scope_that_leaves_the_sorted_field_out_does_not_stream_for_ever(real, small_pieces):
     fill(9)
-    connection = http.client.HTTPConnection("127.0.0.1", real.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", real.port, timeout=120)
     with closing(connection):
         connection.request("GET", "/narrow/stream_item?per_page=all&sort=rank&fields=number")
         found = json.loads(connection.getresponse().read(10_000))
@@ -392,13 +401,19 @@ CODERS = {
 }
 
 
-@pytest.mark.parametrize("settings", [{}, {"compress_response": True}], ids=["plain", "compress_response"])
-@pytest.mark.parametrize("lines", [False, True], ids=["array", "lines"])
-@pytest.mark.parametrize("coding", CODERS)
-def test_a_compressed_stream_is_the_same(mongomock_database, small_pieces, coding, lines, settings):
+@pytest.mark.parametrize(
+    ("coding", "headers", "settings"),
+    [
+        ("gzip", {}, {}),
+        ("zstd", NDJSON, {}),
+        ("gzip", NDJSON, {"compress_response": True}),
+        ("zstd", {}, {"compress_response": True}),
+    ],
+    ids=["gzip-array", "zstd-lines", "gzip-lines-compress_response", "zstd-array-compress_response"],
+)
+def test_a_compressed_stream_is_the_same(mongomock_database, small_pieces, coding, headers, settings):
     fill(9)
     with serve(ROUTES, **settings) as client:
-        headers = NDJSON if lines else {}
         same = client.get(ALL, headers=headers)
         reply = client.get(ALL, headers={**headers, "Accept-Encoding": coding})
     assert reply.headers["Content-Encoding"] == coding
@@ -410,8 +425,8 @@ def test_a_compressed_stream_is_the_same(mongomock_database, small_pieces, codin
 def test_a_compressed_stream_can_be_read_as_far_as_it_has_come(quick, small_pieces, coding):
     fill(6)
     gate = threading.Event()
-    HOOKS[4] = lambda: gate.wait(10)
-    connection = http.client.HTTPConnection("127.0.0.1", quick.port, timeout=10)
+    HOOKS[4] = lambda: gate.wait(PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", quick.port, timeout=120)
     with closing(connection):
         connection.request("GET", HOOKED, headers={**NDJSON, "Accept-Encoding": coding})
         response, decoder, text = connection.getresponse(), CODERS[coding](), b""
@@ -443,7 +458,7 @@ def test_a_stream_for_an_old_client_ends_with_its_connection(quick, small_pieces
 
 def test_a_connection_serves_on_after_a_stream(quick, small_pieces):
     fill(5)
-    connection = http.client.HTTPConnection("127.0.0.1", quick.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", quick.port, timeout=120)
     with closing(connection):
         for path in (ALL, ALL, "/stream_item/1", ALL):
             connection.request("GET", path)
@@ -462,35 +477,13 @@ def test_with_sign_in_a_stream_is_private(mongomock_database):
 # Cut short
 
 
-@pytest.mark.parametrize("headers", [{}, NDJSON, {"Accept-Encoding": "gzip"}], ids=["array", "lines", "gzip"])
-def test_a_database_that_goes_away_breaks_the_stream_off(mortal, small_pieces, headers, monkeypatch):
-    monkeypatch.setattr(pool, "DEADLINE", 1)
-    server, client = mortal
-    fill(20)
-    HOOKS[6] = server.kill
-    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-        client.get(HOOKED, headers=headers)
-    until(is_idle)
-
-
-def test_a_database_that_goes_away_before_a_stream_is_503(mortal, monkeypatch):
-    monkeypatch.setattr(pool, "DEADLINE", 1)
-    server, client = mortal
-    fill(2)
-    server.kill()
-    reply = client.get(ALL, headers={**NDJSON, "Accept-Encoding": "gzip"})
-    assert (reply.status, reply.headers["Content-Type"]) == (503, PROBLEM)
-    assert "Content-Encoding" not in reply.headers
-    assert reply.json["status"] == 503
-
-
 def test_a_bug_in_the_middle_breaks_the_stream_off_and_is_logged(quick, small_pieces, caplog):
     fill(9)
     HOOKS[5] = lambda: 1 / 0
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         quick.get(HOOKED)
-    assert "ZeroDivisionError" in caplog.text
-    assert is_idle()
+    wait_for(lambda: "ZeroDivisionError" in caplog.text)
+    wait_for(is_idle)
     HOOKS.clear()
     assert len(quick.get(HOOKED).json) == 9
 
@@ -517,14 +510,13 @@ def test_a_stream_that_was_broken_off_has_ended_for_the_application(quick, small
     with recorded(signals.request_started, signals.request_finished) as heard:
         with suppress(http.client.IncompleteRead, ConnectionResetError):
             quick.get(HOOKED)
-        with suppress(AssertionError):
-            until(lambda: len(heard) == 2, 2)
+        wait_for(lambda: len(heard) == 2)
     assert [told.name for told in heard] == ["request_started", "request_finished"]
 
 
 def gone(client, headers=""):
     """A client that reads some of a stream, and then no more."""
-    connection = socket.create_connection(("127.0.0.1", client.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", client.port), timeout=120)
     connection.sendall(f"GET {ALL} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
     assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     return connection
@@ -532,33 +524,32 @@ def gone(client, headers=""):
 
 @pytest.fixture
 def large(monkeypatch):
-    """More than fits between two sockets: 40 MB."""
+    """More than fits between two sockets: 20 MB."""
     monkeypatch.setattr(pages, "STREAMED_AT_ONCE", 4)
 
     def make():
-        fill(200, text="x" * 200_000)
+        fill(100, text="x" * 200_000)
 
     return make
 
 
-def test_a_client_that_goes_away_leaves_no_error_and_no_thread_behind(quick, large, caplog):
+def test_a_client_that_goes_away_leaves_no_error_and_no_thread_behind(mongomock_database, large, caplog):
     caplog.set_level(logging.INFO)
     large()
-    for _ in range(3):
-        gone(quick).close()
-    until(is_idle)
-    time.sleep(0.3)
+    with serve(ROUTES) as client:
+        for _ in range(3):
+            gone(client).close()
+        wait_for(is_idle)
+        assert client.get("/stream_item/1?fields=name").json == {"name": "n1"}
     loud = [record for record in caplog.records if record.levelno >= logging.WARNING or record.exc_info]
     assert loud == []
-    assert quick.get("/stream_item/1?fields=name").json == {"name": "n1"}
 
 
 def test_a_client_that_goes_away_has_ended_for_the_application(quick, large):
     large()
     with recorded(signals.request_started, signals.request_finished) as heard:
         gone(quick).close()
-        with suppress(AssertionError):
-            until(lambda: len(heard) == 2, 2)
+        wait_for(lambda: len(heard) == 2)
     assert [told.name for told in heard] == ["request_started", "request_finished"]
 
 
@@ -570,8 +561,8 @@ def test_a_client_that_goes_away_leaves_no_cursor_behind(mongodb_server, large):
     ):
         large()
         gone(client).close()
-        until(lambda: "killCursors" in commands.names)
-        assert commands.names.count("getMore") < 50
+        wait_for(lambda: "killCursors" in commands.names)
+        assert commands.names.count("getMore") < 25
         database.client.drop_database(database.name)
 
 
@@ -580,9 +571,7 @@ def test_who_does_not_read_holds_neither_a_thread_nor_the_list_in_memory(quick, 
     tracemalloc.start()
     try:
         with closing(gone(quick)):
-            until(is_idle)
-            time.sleep(0.3)
-            assert is_idle()
+            wait_for(is_at_rest)
             assert quick.get("/stream_item/1?fields=name").status == 200
             _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -590,25 +579,27 @@ def test_who_does_not_read_holds_neither_a_thread_nor_the_list_in_memory(quick, 
     assert peak < 10_000_000
 
 
-def test_who_reads_slowly_gets_all_of_it_however_long_it_takes(real, large, monkeypatch):
-    monkeypatch.setattr(pool, "DEADLINE", 0.3)
+def test_who_reads_slowly_gets_all_of_it_however_long_it_takes(real, large, clock):
     large()
-    started, data = time.monotonic(), b""
-    connection = http.client.HTTPConnection("127.0.0.1", real.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", real.port, timeout=120)
     with closing(connection):
         connection.request("GET", ALL)
         response = connection.getresponse()
-        while chunk := response.read(5_000_000):
-            data += chunk
-            time.sleep(0.1)
-    assert time.monotonic() - started > 0.7
-    assert len(json.loads(data)) == 200
+        data = response.read(1000)
+        wait_for(is_at_rest)
+        clock.ahead += 2 * pool.DEADLINE
+        data += response.read()
+    assert len(json.loads(data)) == 100
 
 
-def test_pieces_of_which_nothing_may_be_read_renew_the_time_too(real, small_pieces, monkeypatch):
-    monkeypatch.setattr(pool, "DEADLINE", 0.4)
+def test_pieces_of_which_nothing_may_be_read_renew_the_time_too(real, small_pieces, clock):
     fill(20)
-    HOOKS.update({number: lambda: bool(time.sleep(0.05)) for number in range(19)})
+
+    def keep_back():
+        clock.ahead += pool.DEADLINE / 3
+        return False
+
+    HOOKS.update(dict.fromkeys(range(19), keep_back))
     reply = real.get(HOOKED, headers=NDJSON)
     assert reply.status == 200
     assert numbers(reply) == [19]
@@ -617,7 +608,7 @@ def test_pieces_of_which_nothing_may_be_read_renew_the_time_too(real, small_piec
 # Others are writing
 
 
-def test_what_is_there_all_the_time_is_streamed_once_whatever_comes_and_goes(api, small_pieces):
+def test_what_is_there_all_the_time_is_streamed_once_whatever_comes_and_goes(real, small_pieces):
     fill(20)
     collection = StreamItem._get_collection()
 
@@ -626,7 +617,7 @@ def test_what_is_there_all_the_time_is_streamed_once_whatever_comes_and_goes(api
         collection.insert_many([{"_id": -1}, {"_id": 100}, {"_id": 101}])
 
     HOOKS[5] = meanwhile
-    found = numbers(api.get(HOOKED))
+    found = numbers(real.get(HOOKED))
     assert found == sorted(set(found))
     assert set(found) >= set(range(20)) - {6, 15}
     assert {100, 101} <= set(found)
@@ -641,31 +632,25 @@ def test_a_value_that_no_filter_can_go_on_from_breaks_the_stream_off(quick, smal
         assert reply.status == 400 or len(reply.json) == 6
 
 
-def test_many_streams_at_once_are_each_whole(api, small_pieces):
+def test_many_streams_at_once_are_each_whole(real, small_pieces):
     fill(30)
-    replies = []
-    threads = [
-        threading.Thread(target=lambda: replies.append(api.get(ALL, headers=NDJSON))) for _ in range(20)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [numbers(reply) for reply in replies] == [list(range(30))] * 20
+    replies = at_once([lambda: real.get(ALL, headers=NDJSON)] * 8)
+    assert [numbers(reply) for reply in replies] == [list(range(30))] * 8
 
 
 # Memory
 
 
-def test_memory_does_not_grow_with_the_list(mongodb_database):
-    """All of them as Python objects take some 30 MB; a piece of 500 takes one."""
-    fill(10_000, text="x" * 500, parts=["a", "b", "c"])
+def test_memory_does_not_grow_with_the_list(mongodb_database, monkeypatch):
+    """All of them as Python objects take some 10 MB; a piece of 100 takes 0.3."""
+    monkeypatch.setattr(pages, "STREAMED_AT_ONCE", 100)
+    fill(3000, text="x" * 1000, parts=["a", "b", "c"])
     with serve(ROUTES) as client:
         assert client.get("/stream_item/1").status == 200
         tracemalloc.start()
         try:
             size = 0
-            connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=120)
             with closing(connection):
                 connection.request("GET", ALL)
                 response = connection.getresponse()
@@ -674,8 +659,8 @@ def test_memory_does_not_grow_with_the_list(mongodb_database):
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert size > 5_000_000
-    assert peak < 6_000_000
+    assert size > 3_000_000
+    assert peak < 3_000_000
 
 
 def test_gzip_of_a_stream_is_what_gzip_reads(quick, small_pieces):
