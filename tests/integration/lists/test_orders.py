@@ -1,4 +1,4 @@
-"""hive.orders: a list that is walked by its links has the order of the list in one piece."""
+"""A list that is walked by its links has the order of the list in one piece."""
 
 import enum
 import random
@@ -6,7 +6,6 @@ import re
 import uuid
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import mongoengine as me
 import pytest
@@ -14,7 +13,7 @@ from bson import DBRef, Decimal128, ObjectId
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from hive import ModelHive, flatten
-from hive.orders import arranged, beyond, position, reverse, total
+from hive.orders import arranged
 from hive.testing import serve
 
 naive = datetime  # as mongoengine has times: in UTC, without saying so
@@ -23,6 +22,14 @@ naive = datetime  # as mongoengine has times: in UTC, without saying so
 class OrderColor(enum.Enum):
     RED = "red"
     BLUE = "blue"
+
+
+class OrderKind(enum.Enum):
+    """Values of several types, so that no filter tells what comes after one."""
+
+    FIRST = "a"
+    ONE = 1
+    LAST = "c"
 
 
 class OrderOwner(me.Document):
@@ -55,6 +62,7 @@ class OrderThing(me.Document):
     key = me.UUIDField()
     photo = me.BinaryField()
     color = me.EnumField(OrderColor)
+    kind = me.EnumField(OrderKind)
     owner = me.ReferenceField(OrderOwner)
     old_owner = me.ReferenceField(OrderOwner, dbref=True)
     thing = me.GenericReferenceField()
@@ -136,10 +144,15 @@ ROUTES = flatten(
 UNORDERED = "/order_thing"
 
 
-@pytest.fixture
-def api(mongodb_database):
+@pytest.fixture(scope="module")
+def server():
     with serve(ROUTES, cookie_secret="s" * 32) as client:
         yield client
+
+
+@pytest.fixture
+def api(server, mongodb_database):
+    return server
 
 
 def links(reply):
@@ -177,11 +190,16 @@ def walks(api, path, per_page, sort=None, key="id"):
     return whole, forward, before + ids(there[-1], key)
 
 
-def check_walk(api, path, sort=None, per_page=(1, 2, 3), key="id"):
-    for size in per_page:
-        whole, forward, backward = walks(api, path, size, sort, key)
-        assert forward == whole, (sort, size)
-        assert backward == whole, (sort, size)
+def check_walk(api, path, sort=None, per_page=3, key="id"):
+    whole, forward, backward = walks(api, path, per_page, sort, key)
+    assert forward == whole, (sort, per_page)
+    assert backward == whole, (sort, per_page)
+
+
+def check_walks(api, name, per_page=3):
+    """Upwards and downwards."""
+    for sort in (name, f"-{name}"):
+        check_walk(api, UNORDERED, sort, per_page)
 
 
 OWNERS = [ObjectId(f"65a00000000000000000000{number}") for number in range(3)]
@@ -191,13 +209,14 @@ VALUES: dict[str, tuple[str, list[Any]]] = {
     "number": ("number", [3, 1, -(2**63), 2**63 - 1, 0, 3, 2**53 + 1, 2**53]),
     "height": ("height", [1.5, -1.5, 0.0, -0.0, float("inf"), float("-inf"), 5e-324, 1e308, 1.5, 7]),
     "price": ("price", [1.5, 0.1, 1.5, -2.0]),
-    "exact": ("exact", [Decimal128(text) for text in ("1.5", "1.50", "0.1", "-3", "1E+3", "1E-30")]),
+    "exact": ("exact", [Decimal128(text) for text in ("1.5", "1.50", "NaN", "-3", "1E+3", "-Infinity")]),
     "active": ("active", [True, False, True]),
     "born": ("born", [naive(2026, 1, 1), naive(1, 1, 1), naive(2026, 1, 1), naive(9999, 12, 31)]),
     "created": ("created", [naive(2026, 1, 1, 0, 0, 0, 1000), naive(2026, 1, 1), naive(1960, 1, 1)]),
     "seen": ("seen", ["2026,01,31,00,00,00,000001", "2026,01,31,00,00,00,000000"]),
     "key": ("key", UUIDS + UUIDS[:1]),
     "color": ("color", ["red", "blue", "red"]),
+    "kind": ("kind", ["a", 1, "c"]),
     "owner": ("owner", [OWNERS[1], OWNERS[0], OWNERS[2], OWNERS[1]]),
     "place.city": ("place", [{"c": "b"}, {"c": "a"}, {}, {"c": None}, {"c": "b", "floor": 2}]),
     "scores.math": ("scores", [{"math": 3}, {"math": 1}, {}, {"math": 3, "art": 0}]),
@@ -214,11 +233,16 @@ def store(key, values):
 # By a walk over what is stored
 
 
-@pytest.mark.parametrize("sign", ["", "-"])
 @pytest.mark.parametrize("name", VALUES)
-def test_a_walk_gives_each_once_in_the_order_of_the_whole_list(api, name, sign):
+def test_a_walk_gives_each_once_in_the_order_of_the_whole_list(api, name):
     store(*VALUES[name])
-    check_walk(api, UNORDERED, f"{sign}{name}", per_page=(1, 3))
+    check_walks(api, name)
+
+
+@pytest.mark.parametrize("per_page", [1, 2])
+def test_a_walk_gives_each_once_whatever_the_size_of_the_pages(api, per_page):
+    store("l", ["b", "a", "", "a"])
+    check_walks(api, "label", per_page)
 
 
 @pytest.mark.parametrize(
@@ -235,10 +259,10 @@ def test_a_walk_by_several_names(api, sort):
                 "height": chosen.choice([1.0, None, 2.0]), "active": chosen.choice([True, False, None]),
                 "place": {"c": chosen.choice(cities), "floor": chosen.choice([1, 2, None])},
             }
-            for _ in range(30)
+            for _ in range(20)
         ]
     )  # fmt: skip
-    check_walk(api, UNORDERED, sort, per_page=(3, 7))
+    check_walk(api, UNORDERED, sort, per_page=4)
 
 
 def test_ties_are_broken_by_id_upwards_in_whatever_direction(api):
@@ -263,20 +287,17 @@ def test_texts_are_sorted_by_their_bytes(api):
 
 def test_nan_is_sorted_before_all_numbers_and_is_no_end_of_a_walk(api):
     store("height", [1.0, float("nan"), 2.0, float("nan"), float("-inf"), 0.5])
-    for sign in ("", "-"):
-        check_walk(api, UNORDERED, f"{sign}height")
+    check_walks(api, "height")
 
 
 def test_references_that_are_stored_as_dbref_are_sorted(api):
     store("old_owner", [DBRef("order_owner", one) for one in (OWNERS[1], OWNERS[0], OWNERS[2], OWNERS[0])])
-    for sign in ("", "-"):
-        check_walk(api, UNORDERED, f"{sign}old_owner")
+    check_walks(api, "old_owner")
 
 
 def test_bytes_are_sorted(api):
     store("photo", [b"b", b"a", b"", b"aa", b"b"])
-    for sign in ("", "-"):
-        check_walk(api, UNORDERED, f"{sign}photo")
+    check_walks(api, "photo")
 
 
 @pytest.mark.parametrize("name", ["data.x", "free"])
@@ -284,20 +305,17 @@ def test_values_of_any_type_are_walked_without_loss(api, name):
     values = [3, "a", None, 1, "b", True, {"q": 1}, 2.5, naive(2026, 1, 1), ObjectId(), b"x"]
     key, *below = name.split(".")
     store(key, [{below[0]: value} if below else value for value in values])
-    for sign in ("", "-"):
-        check_walk(api, UNORDERED, f"{sign}{name}")
+    check_walks(api, name)
 
 
 def test_objects_in_lists_that_no_field_describes_are_walked_without_loss(api):
     store("data", [{"x": value} for value in ([{"y": 3}], [{"y": 1}], [{"y": 2}], {"y": 2}, [], 5)])
-    for sign in ("", "-"):
-        check_walk(api, UNORDERED, f"{sign}data.x.y")
+    check_walks(api, "data.x.y")
 
 
 def test_generic_references_are_walked_without_loss(api):
     store("thing", [{"_cls": "OrderOwner", "_ref": DBRef("order_owner", one)} for one in OWNERS])
-    for sign in ("", "-"):
-        check_walk(api, UNORDERED, f"{sign}thing")
+    check_walks(api, "thing")
 
 
 @pytest.mark.parametrize("prefix", ["/tasks", "/tags"])
@@ -308,17 +326,13 @@ def test_a_scope_that_sorts_by_what_is_in_lists_is_walked_without_loss(api, pref
     check_walk(api, f"{prefix}{UNORDERED}")
 
 
-@pytest.mark.parametrize("sign", ["", "-"])
-def test_texts_that_are_too_long_for_a_url_have_no_broken_links(api, sign):
-    store("l", ["a" * 5000, "b" * 9000, "c", "d" * 60_000, "a"])
-    reply = api.get(f"{UNORDERED}?sort={sign}label&per_page=1&fields=id")
-    assert len(reply.headers["Link"]) < 16_000
-    while "next" in links(reply):
-        reply = api.get(links(reply)["next"])
-        if reply.status != 200:
-            break
-    assert reply.status == 200 or "page" in reply.json["detail"]
-    assert [api.get(f"{UNORDERED}?sort={sign}label&page={page}").status for page in (1, 2)] == [200, 200]
+def test_texts_that_are_too_long_for_a_url_have_no_broken_links(api):
+    store("l", ["a" * 5000, "b" * 9000, "c", "d" * 60_000, "a", "\U0001f600" * 3000, "\U0001f601"])
+    for sort in ("label", "-label"):
+        for reply in pages(api, f"{UNORDERED}?sort={sort}&per_page=2&fields=id", "next"):
+            assert len(reply.headers["Link"]) < 16_000
+        check_walk(api, UNORDERED, sort)
+        assert [api.get(f"{UNORDERED}?sort={sort}&page={page}").status for page in (1, 2)] == [200, 200]
 
 
 def test_a_walk_with_a_custom_primary_key(api):
@@ -360,7 +374,6 @@ def test_a_walk_by_the_collation_of_a_scope(mongodb_database):
 
 
 def test_a_walk_over_documents_of_several_classes(api):
-    OrderShape._get_collection().drop()
     for number in (2, 1):
         OrderShape(name=f"n{number}").save()
         OrderCircle(name=f"n{number}", radius=number).save()
@@ -394,144 +407,45 @@ SORTS = st.lists(st.sampled_from([*FIELDS, "id"]), max_size=4, unique=True).flat
 
 
 @given(documents=DOCUMENTS, sort=SORTS, size=st.integers(1, 5))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_documents_in_any_order_are_walked_as_they_are_listed(api, documents, sort, size):
     collection = OrderThing._get_collection()
     collection.delete_many({})
     if documents:
         collection.insert_many([dict(document) for document in documents])
-    check_walk(api, UNORDERED, ",".join(sort) or None, per_page=(size,))
+    check_walk(api, UNORDERED, ",".join(sort) or None, per_page=size)
 
 
 # What is no order
 
 
-NO_ORDERS = [
-    *(
-        "",
-        "-",
-        "--label",
-        "+label",
-        " label",
-        "label ",
-        "label,",
-        ",label",
-        "label,label",
-        "label,-label",
-        "x",
-    ),
-    *("tags", "tasks", "tasks.title", "place", "where", "where.coordinates", "scores"),
-    *(
-        "concealed_rank",
-        "-concealed_rank",
-        "pin",
-        "_id",
-        "l",
-        "pk",
-        "place.c",
-        "place.",
-        ".city",
-        "place..city",
-    ),
-    *("place.x", "_cls", "__class__", "__raw__", "$where", "label.$", "data.$where", "data.a.$b", "data._id"),
-    *("data.", "owner.name", "owner.id", "save", "objects", "id.x", "label\\,number", "\x00", "label\x00"),
-    *(
-        "a" * 5000,
-        "a." * 2000,
-        "a,b,c,d,e,f,g,h,i",
-        "label," * 2000,
-        "label;number",
-        "-é",
-        "{}",
-        "1",
-        "score",
-    ),
-]
-
-
-@pytest.mark.parametrize("sort", NO_ORDERS, ids=lambda sort: sort[:20] + "…" * (len(sort) > 20))
-def test_what_is_no_order_is_400(api, sort):
-    reply = api.get(f"{UNORDERED}?sort={quote(sort)}")
-    assert reply.status == 400, reply.body
-    assert reply.headers["Content-Type"] == "application/problem+json"
-
-
-def test_what_clients_must_not_see_is_refused_as_what_there_is_not(api):
-    known = [
-        api.get(f"{UNORDERED}?sort={name}").json["detail"] for name in ("concealed_rank", "pin", "xyzzyx")
-    ]
-    names = ("concealed_rank", "pin", "xyzzyx")
-    assert len({detail.replace(name, "") for detail, name in zip(known, names, strict=True)}) == 1
-
-
-def test_lists_are_sorted_by_what_is_filterable_only(api):
-    for sort, status in (
-        ("label", 200),
-        ("place.city", 200),
-        ("number", 400),
-        ("label,number", 400),
-        ("id", 400),
-    ):
-        assert api.get(f"/some{UNORDERED}?sort={sort}").status == status, sort
-
-
-def test_nine_names_are_too_many_and_eight_are_not(api):
-    names = ["label", "number", "height", "price", "active", "born", "created", "key", "color"]
-    assert api.get(f"{UNORDERED}?sort={','.join(names[:8])}").status == 200
-    assert api.get(f"{UNORDERED}?sort={','.join(names)}").status == 400
+def test_what_is_no_order_is_400(api):
+    for path in (f"{UNORDERED}?sort=label,", f"{UNORDERED}?sort=pin", f"/some{UNORDERED}?sort=number"):
+        reply = api.get(path)
+        assert reply.status == 400, reply.body
+        assert reply.headers["Content-Type"] == "application/problem+json"
+    assert api.get(f"/some{UNORDERED}?sort=place.city").status == 200
 
 
 # In memory
 
 
-@pytest.mark.parametrize("sign", ["", "-"])
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("title", ["b", "a", None, "ä", "B", "日", "a", ""]),
-        ("weight", [Decimal128("1.5"), Decimal128("-2"), None, Decimal128("1E+3"), Decimal128("NaN")]),
-        ("data", [b"b", b"a", b"", b"aa", None]),
-        ("rank", [3, 1, None, 2, 3]),
-        ("key", [3, 1, None, 2, 7]),
-    ],
-)
-def test_a_list_in_a_document_is_sorted_as_mongodb_sorts(mongodb_database, name, values, sign):
-    key = OrderTask._fields[name].db_field
-    raws = [{key: value, "at": number} for number, value in enumerate(values)]
-    mongodb_database["order_tasks"].insert_many(
-        [{"task": raw, "_id": number} for number, raw in enumerate(raws)]
+TASKS = {
+    "title": ["b", "a", None, "ä", "B", "日", "a", ""],
+    "weight": [Decimal128("1.5"), Decimal128("-2"), None, Decimal128("1E+3"), Decimal128("NaN")],
+    "data": [b"b", b"a", b"", b"aa", None],
+    "rank": [3, 1, None, 2, 3],
+    "_id": [3, 1, None, 2, 7],
+}
+
+
+def test_a_list_in_a_document_is_sorted_as_mongodb_sorts(mongodb_database):
+    collection = mongodb_database["order_tasks"]
+    collection.insert_many(
+        [{"of": key, "task": {key: one}} for key, values in TASKS.items() for one in values]
     )
-    way = -1 if sign else 1
-    found = mongodb_database["order_tasks"].find(sort=[(f"task.{key}", way), ("_id", 1)])
-    asked = total([(key, way)])
-    assert [raw["at"] for raw in arranged(raws, asked, lambda raw: raw)] == [
-        raw["task"]["at"] for raw in found
-    ]
-
-
-def test_equal_items_stay_as_they_are_in_both_directions():
-    raws = [{"title": title, "at": number} for number, title in enumerate("baabab")]
-    for way, expected in ((1, [1, 2, 4, 0, 3, 5]), (-1, [0, 3, 5, 1, 2, 4])):
-        assert [raw["at"] for raw in arranged(raws, total([("title", way)]), lambda raw: raw)] == expected
-
-
-# The filters
-
-
-def test_nothing_comes_after_the_last_null():
-    assert beyond((("name", -1), ("_id", 1)), (None, 3)) == {"name": {"$eq": None}, "_id": {"$gt": 3}}
-    assert beyond((("_id", -1),), (None,)) == {"_id": {"$in": []}}
-
-
-def test_the_order_ends_with_the_primary_key():
-    assert total([("name", -1)]) == (("name", -1), ("_id", 1))
-    assert total([("_id", -1), ("name", 1)]) == (("_id", -1),)
-    assert total([]) == (("_id", 1),)
-    assert reverse(total([("name", -1)])) == (("name", 1), ("_id", -1))
-
-
-def test_a_list_or_an_object_is_no_position():
-    assert position((("a.b", 1), ("_id", 1)), {"_id": 1, "a": {"b": 2}}) == (2, 1)
-    assert position((("a.b", 1), ("_id", 1)), {"_id": 1}) == (None, 1)
-    for value in ([], [1], {}, {"x": 1}):
-        assert position((("a.b", 1), ("_id", 1)), {"_id": 1, "a": {"b": value}}) is None
+    for key in TASKS:
+        raws = list(collection.find({"of": key}, sort=[("_id", 1)]))
+        for way in (1, -1):
+            found = collection.find({"of": key}, sort=[(f"task.{key}", way), ("_id", 1)])
+            assert arranged(raws, ((f"task.{key}", way), ("_id", 1)), lambda raw: raw) == list(found)
