@@ -1,61 +1,47 @@
-"""Lists: by cursor and by number, while others write; counted; nested; and who hears of them."""
+"""A list has pages, by cursor and by number, while others write; it is counted where that is asked for."""
 
 import random
 import re
-import time
 import uuid
-from contextlib import contextmanager
 from urllib.parse import parse_qsl, urlsplit
 
 import mongoengine as me
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from hive import ModelHive, flatten, signals
+from hive import ModelHive, flatten
 from hive.permissions import concealed, regardless
-from hive.testing import connected, recorded, serve
+from hive.testing import connected, serve
 from tests.support.commands import Commands
 
 
-class ListPart(me.EmbeddedDocument):
-    title = me.StringField(db_field="t")
-    size = me.IntField()
-    pin = me.StringField()
-    maker = me.ReferenceField("ListPerson")
-
-
-class ListShelf(me.EmbeddedDocument):
+class PagesShelf(me.EmbeddedDocument):
     name = me.StringField()
-    parts = me.EmbeddedDocumentListField(ListPart)
-    people = me.ListField(me.ReferenceField("ListPerson"))
 
 
-class ListPerson(me.Document):
+class PagesPerson(me.Document):
     name = me.StringField()
     age = me.IntField()
     mail = me.StringField()
-    note = me.StringField()
-    shelf = me.EmbeddedDocumentField(ListShelf)
-    shelves = me.EmbeddedDocumentListField(ListShelf)
+    shelves = me.EmbeddedDocumentListField(PagesShelf)
     friends = me.ListField(me.ReferenceField("self"))
-    things = me.ListField(me.GenericReferenceField())
 
 
-class ListKind(me.Document):
+class PagesKind(me.Document):
     name = me.StringField()
     meta = {"allow_inheritance": True}
 
 
-class ListCircle(ListKind):
+class PagesCircle(PagesKind):
     radius = me.IntField()
-
-
-class ListCoin(me.Document):
-    code = me.StringField(primary_key=True)
 
 
 def public(handler, instance):
     return instance is None or instance.mail != "secret"
+
+
+def young(queryset, handler):
+    return queryset.filter(age__lt=5)
 
 
 @regardless
@@ -63,37 +49,35 @@ def anyone(handler, instance):
     return True
 
 
-PEOPLE = "/list_person"
-HIDDEN = ["shelf.parts.pin", "shelves.parts.pin", "mail"]
+PEOPLE = "/pages_person"
 ROUTES = flatten(
     [
-        ModelHive.routes_for(ListPerson, hidden=HIDDEN),
-        ModelHive.routes_for(ListPerson, prefix="/some", hidden=HIDDEN[:2], allow={"get": public}),
-        ModelHive.routes_for(
-            ListPerson, prefix="/concealed", hidden=HIDDEN[:2], allow={"get": concealed(public)}
-        ),
-        ModelHive.routes_for(ListPerson, prefix="/any", hidden=HIDDEN, allow={"get": anyone}),
-        ModelHive.routes_for(
-            ListPerson, prefix="/young", hidden=HIDDEN, scope=lambda queryset, _: queryset.filter(age__lt=5)
-        ),
-        ModelHive.routes_for(ListPerson, prefix="/all", hidden=HIDDEN, stream=True),
-        ModelHive.routes_for(ListKind),
-        ModelHive.routes_for(ListCoin),
+        ModelHive.routes_for(PagesPerson, hidden=["mail"]),
+        ModelHive.routes_for(PagesPerson, prefix="/some", allow={"get": public}),
+        ModelHive.routes_for(PagesPerson, prefix="/concealed", allow={"get": concealed(public)}),
+        ModelHive.routes_for(PagesPerson, prefix="/any", hidden=["mail"], allow={"get": anyone}),
+        ModelHive.routes_for(PagesPerson, prefix="/young", scope=young),
+        ModelHive.routes_for(PagesPerson, prefix="/all", stream=True),
+        [ModelHive.routes_for(model) for model in (PagesKind, PagesCircle)],
     ]
 )
 
 
-@pytest.fixture
-def api(mongodb_database):
+@pytest.fixture(scope="module")
+def server():
     with serve(ROUTES, cookie_secret="s" * 32) as client:
         yield client
 
 
 @pytest.fixture
-def quick(mongomock_database):
+def api(server, mongodb_database):
+    return server
+
+
+@pytest.fixture
+def quick(server, mongomock_database):
     """For claims that have nothing to do with the database."""
-    with serve(ROUTES, cookie_secret="s" * 32) as client:
-        yield client
+    return server
 
 
 @pytest.fixture
@@ -134,7 +118,8 @@ def follow(api, path, rel="next", between=lambda: None):
 
 
 def crowd(number=10, **more):
-    return ListPerson.objects.insert([ListPerson(name=f"n{n:03}", age=n % 3, **more) for n in range(number)])
+    people = [PagesPerson(name=f"n{n:03}", age=n % 3, **more) for n in range(number)]
+    return PagesPerson.objects.insert(people)
 
 
 # Links
@@ -182,12 +167,12 @@ def test_what_is_after_the_last_and_before_the_first_is_nothing(quick):
     reply = quick.get(f"{PEOPLE}?per_page=2")
     forward = links(reply)["next"]
     back = links(quick.get(forward))["prev"]
-    ListPerson.objects.delete()
+    PagesPerson.objects.delete()
     assert quick.get(forward).json == quick.get(back).json == []
 
 
 def test_values_in_links_are_encoded(quick):
-    ListPerson.objects.insert([ListPerson(name='a&b=c>;é,"') for _ in range(3)])
+    PagesPerson.objects.insert([PagesPerson(name='a&b=c>;é,"') for _ in range(3)])
     path = f"{PEOPLE}?per_page=1&name=a%26b%3Dc%3E;%C3%A9,%22&sort=-age"
     assert len(follow(quick, path.replace(";", "%3B"))) == 3
 
@@ -200,56 +185,34 @@ def test_per_page_holds_for_the_links(quick):
     assert len(quick.get(PEOPLE).json) == 20
 
 
-NO_NUMBERS = [
-    *(
-        "0",
-        "-1",
-        "1e9",
-        str(10**30),
-        "",
-        "+1",
-        "%201",
-        "1.0",
-        "0x1",
-        "%D9%A1",
-        "one",
-        "NaN",
-        "9" * 5000,
-        "1,2",
-    ),
-    *("1_0", "%00", "null", "true", "-0", "00"),
-]
+def test_what_is_no_number_of_a_page_is_400(quick):
+    [person] = crowd(1)
+    for path in (PEOPLE, f"{PEOPLE}/{person.id}/friends"):
+        for query in ("page=0", "per_page=x"):
+            refused(quick.get(f"{path}?{query}"))
 
 
-@pytest.mark.parametrize("name", ["page", "per_page"])
-@pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: text[:20])
-def test_what_is_no_number_of_a_page_is_400(quick, name, text):
-    crowd(1)
-    for path in (PEOPLE, f"{PEOPLE}/{ListPerson.objects.get().id}/friends"):
-        refused(quick.get(f"{path}?{name}={text}"))
-
-
-@pytest.mark.parametrize("page", [10**9, 2**31, 2**62, 10**18])
-def test_a_page_far_out_is_empty(api, page):
-    crowd(2)
-    person = ListPerson.objects.first()
+def test_a_page_far_out_is_empty(api):
+    person, _ = crowd(2)
     for path in (PEOPLE, f"{PEOPLE}/{person.id}/friends", f"{PEOPLE}/{person.id}/shelves"):
-        assert api.get(f"{path}?page={page}&per_page=100").json == []
+        for page in (2**31, 10**18):
+            assert api.get(f"{path}?page={page}&per_page=100").json == []
 
 
 def test_the_whole_list_is_for_models_that_stream(quick):
     crowd(25)
     refused(quick.get(f"{PEOPLE}?per_page=all"))
     assert len(quick.get(f"/all{PEOPLE}?per_page=all").json) == 25
-    for more in ("page=1", "after=x", "before=x"):
-        refused(quick.get(f"/all{PEOPLE}?per_page=all&{more}"))
+    refused(quick.get(f"/all{PEOPLE}?per_page=all&page=1"))
 
 
 # While others write
 
 
-@pytest.mark.parametrize("rel", ["next", "prev"])
-@pytest.mark.parametrize("sort", ["name", "-name", "age", "-age,name", "id"])
+WALKS = [("name", "next"), ("-name", "prev"), ("age", "prev"), ("-age,name", "next"), ("id", "next")]
+
+
+@pytest.mark.parametrize(("sort", "rel"), WALKS)
 def test_what_stays_is_never_skipped_nor_repeated(api, sort, rel):
     stays = [person.name for person in crowd(20)]
     chosen, rounds = random.Random(3), iter(range(15))
@@ -257,13 +220,13 @@ def test_what_stays_is_never_skipped_nor_repeated(api, sort, rel):
     def others():
         if next(rounds, None) is None:
             return
-        ListPerson.objects.insert(
-            [ListPerson(name=f"x{n}", age=chosen.choice([None, 0, 1, 2])) for n in range(3)]
+        PagesPerson.objects.insert(
+            [PagesPerson(name=f"x{n}", age=chosen.choice([None, 0, 1, 2])) for n in range(3)]
         )
-        ListPerson.objects(name__startswith="x").limit(2).delete()
+        PagesPerson.objects(name__startswith="x").limit(2).delete()
         if stays and chosen.random() < 0.7:
             gone = stays.pop(chosen.randrange(len(stays)))
-            ListPerson.objects(name=gone).delete()
+            PagesPerson.objects(name=gone).delete()
 
     start = f"{PEOPLE}?sort={sort}&per_page=3"
     if rel == "prev":
@@ -297,23 +260,22 @@ ACTIONS = st.lists(
 
 
 @given(ages=st.lists(st.none() | st.integers(0, 2), max_size=10), actions=ACTIONS, descending=st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_walk_to_and_fro_while_others_write_loses_nothing(api, ages, actions, descending):
     """At each step, a page has what is stored next to the place where the one before it ended."""
-    ListPerson.objects.delete()
-    ListPerson.objects.insert(
-        [ListPerson(name=f"n{n}", age=age) for n, age in enumerate(ages)]
-    ) if ages else None
+    PagesPerson.objects.delete()
+    if ages:
+        PagesPerson.objects.insert([PagesPerson(name=f"n{n}", age=age) for n, age in enumerate(ages)])
     sort = f"sort={'-' if descending else ''}age"
     reply, rel = api.get(f"{PEOPLE}?{sort}&per_page=2"), "next"
     for number, (action, which, age) in enumerate(actions):
         page = [item["id"] for item in reply.json]
         path = links(reply).get(rel)
-        others = [str(person.id) for person in ListPerson.objects.only("id") if str(person.id) not in page]
+        others = [str(person.id) for person in PagesPerson.objects.only("id") if str(person.id) not in page]
         if action == "insert":
-            ListPerson(name=f"i{number}", age=age).save()
+            PagesPerson(name=f"i{number}", age=age).save()
         elif action == "delete" and others:
-            ListPerson.objects(id=others[which % len(others)]).delete()
+            PagesPerson.objects(id=others[which % len(others)]).delete()
         elif action == "turn":
             rel = "prev" if rel == "next" else "next"
             continue
@@ -335,7 +297,7 @@ def test_a_walk_to_and_fro_while_others_write_loses_nothing(api, ages, actions, 
 
 def test_nothing_is_counted_unasked(commands):
     people = crowd(5)
-    people[0].update(friends=people, shelves=[ListShelf(name="a")])
+    people[0].update(friends=people, shelves=[PagesShelf(name="a")])
     with serve(ROUTES) as api:
         first = follow(api, f"{PEOPLE}?per_page=2&sort=name&age__gte=0")
         assert len(first) == 5
@@ -384,32 +346,22 @@ def test_the_count_stays_the_same_by_cursor(api):
 
 
 def test_a_count_of_one_class_among_several(api):
-    ListKind(name="a").save()
-    ListCircle(name="b").save()
-    with serve(ModelHive.routes_for(ListCircle)) as circles:
-        for how in ("exact", "estimated"):
-            assert circles.get(f"/list_circle?count={how}").headers["X-Total-Count"] == "1"
-            assert api.get(f"/list_kind?count={how}").headers["X-Total-Count"] == "2"
+    PagesKind(name="a").save()
+    PagesCircle(name="b").save()
+    for how in ("exact", "estimated"):
+        assert api.get(f"/pages_circle?count={how}").headers["X-Total-Count"] == "1"
+        assert api.get(f"/pages_kind?count={how}").headers["X-Total-Count"] == "2"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "true", "1", "Exact", "exact ", "exact,estimated", "none", "EXACT", "exact&count=exact"]
-)
-def test_what_is_no_way_to_count_is_400(quick, text):
-    refused(quick.get(f"{PEOPLE}?count={text.replace(' ', '%20')}"))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "count", "count=", "count=none", "=", ";;,,", "counter=exact", "\xe9", "a" * 3000]
-)
-def test_a_preference_that_is_not_understood_is_ignored(quick, text):
-    reply = quick.get(PEOPLE, headers={"Prefer": text})
+def test_what_is_no_way_to_count_is_400_and_a_preference_of_it_is_ignored(quick):
+    refused(quick.get(f"{PEOPLE}?count=true"))
+    reply = quick.get(PEOPLE, headers={"Prefer": "count=true"})
     assert (reply.status, reply.headers["X-Total-Count"]) == (200, None)
 
 
 @pytest.mark.parametrize("how", ["exact", "estimated"])
 def test_a_list_whose_documents_decide_who_reads_them_is_not_counted(quick, how):
-    person = ListPerson(name="a", friends=[ListPerson(name="b", mail="secret").save()]).save()
+    person = PagesPerson(name="a", friends=[PagesPerson(name="b", mail="secret").save()]).save()
     for prefix in ("/some", "/concealed"):
         for path in ("", f"/{person.id}/friends"):
             reply = quick.get(f"{prefix}{PEOPLE}{path}?count={how}")
@@ -427,295 +379,12 @@ def test_the_answer_varies_by_preference(quick):
 
 @pytest.mark.parametrize("prefix", ["/some", "/concealed"])
 def test_pages_have_what_may_be_read_each_once(quick, prefix):
-    ListPerson.objects.insert([ListPerson(name=f"n{n}", mail="secret" if n % 3 else "") for n in range(12)])
+    PagesPerson.objects.insert([PagesPerson(name=f"n{n}", mail="secret" if n % 3 else "") for n in range(12)])
     assert follow(quick, f"{prefix}{PEOPLE}?per_page=2&sort=name") == ["n0", "n3", "n6", "n9"]
     assert follow(quick, f"{prefix}{PEOPLE}?per_page=2&page=1") == ["n0", "n3", "n6", "n9"]
 
 
-# Nested lists
-
-
-@pytest.fixture
-def nested(mongodb_database):
-    people = [
-        ListPerson(name=name, age=age, mail="m").save()
-        for name, age in (("b", 1), ("c", 2), ("a", 1), ("d", None))
-    ]
-    parts = [
-        ListPart(title=title, size=size, pin="p", maker=people[0])
-        for title, size in (("y", 2), ("x", 1), ("z", 2))
-    ]
-    shelf = ListShelf(name="s", parts=parts, people=people)
-    things = [people[1], ListCoin(code="k").save(), people[0]]
-    person = ListPerson(name="P", shelf=shelf, shelves=[shelf], friends=people, things=things).save()
-    with serve(ROUTES, cookie_secret="s" * 32) as api:
-        yield api, f"{PEOPLE}/{person.id}"
-
-
-REFERENCES = ["friends", "shelf/people", "shelves/0/people"]
-PARTS = ["shelf/parts", "shelves/0/parts"]
-
-
-@pytest.mark.parametrize("path", REFERENCES)
-def test_a_list_of_references_keeps_its_order_and_has_page_numbers(nested, path):
-    api, person = nested
-    assert names(api.get(f"{person}/{path}")) == ["b", "c", "a", "d"]
-    reply = api.get(f"{person}/{path}?per_page=3")
-    assert links(reply) == {
-        "first": f"{person}/{path}?page=1&per_page=3", "next": f"{person}/{path}?page=2&per_page=3"
-    }  # fmt: skip
-    assert names(api.get(links(reply)["next"])) == ["d"]
-    assert follow(api, f"{person}/{path}?per_page=1&age=1") == ["b", "a"]
-
-
-@pytest.mark.parametrize("path", REFERENCES)
-def test_a_sorted_list_of_references_has_cursors(nested, path):
-    api, person = nested
-    for sort, expected in (("name", "abcd"), ("-name", "dcba"), ("age,name", "dabc"), ("-age,name", "cabd")):
-        reply = api.get(f"{person}/{path}?sort={sort}&per_page=1")
-        assert "after=" in links(reply)["next"]
-        assert "".join(follow(api, f"{person}/{path}?sort={sort}&per_page=1")) == expected
-        *_, last = iter_pages(api, f"{person}/{path}?sort={sort}&per_page=3")
-        assert "".join(follow(api, links(last)["prev"], "prev")) == expected[2::-1]
-    assert names(api.get(f"{person}/{path}?sort=name&page=2&per_page=1&age=1")) == ["b"]
-
-
-@pytest.mark.parametrize("path", REFERENCES)
-def test_a_list_of_references_takes_all_that_a_list_does(nested, path):
-    api, person = nested
-    reply = api.get(f"{person}/{path}?fields=name&age=1&count=exact&expand=friends")
-    assert (reply.json, reply.headers["X-Total-Count"]) == ([{"name": "b"}, {"name": "a"}], "2")
-    reply = api.get(f"{person}/{path}?fields=name&age=1&count=exact&sort=-name&per_page=1")
-    assert (reply.json, reply.headers["X-Total-Count"]) == ([{"name": "b"}], "2")
-    for query in (
-        "sort=mail",
-        "fields=mail",
-        "mail=m",
-        "sort=x",
-        "expand=name",
-        "after=x",
-        "sort=name&after=x",
-    ):
-        refused(api.get(f"{person}/{path}?{query}"))
-
-
-@pytest.mark.parametrize("path", PARTS)
-def test_a_list_in_an_embedded_document_is_filtered_sorted_and_shaped(nested, path):
-    api, person = nested
-    assert names(api.get(f"{person}/{path}"), "title") == ["y", "x", "z"]
-    assert names(api.get(f"{person}/{path}?sort=title"), "title") == ["x", "y", "z"]
-    assert names(api.get(f"{person}/{path}?sort=-size"), "title") == ["y", "z", "x"]
-    assert names(api.get(f"{person}/{path}?sort=-size,-title"), "title") == ["z", "y", "x"]
-    reply = api.get(
-        f"{person}/{path}?size=2&sort=-title&fields=title,maker.name&expand=maker&count=exact&per_page=1"
-    )
-    assert (reply.json, reply.headers["X-Total-Count"]) == ([{"title": "z", "maker": {"name": "b"}}], "2")
-    assert "page=2" in links(reply)["next"]
-    assert names(api.get(links(reply)["next"]), "title") == ["y"]
-    assert "pin" not in api.get(f"{person}/{path}").json[0]
-    unknown = (
-        "sort=pin",
-        "fields=pin",
-        "pin=p",
-        "sort=t",
-        "fields=maker.name",
-        "expand=title",
-        "after=x",
-        "q=x",
-    )
-    for query in (*unknown, "sort=maker.name", "fields=maker.mail&expand=maker"):
-        refused(api.get(f"{person}/{path}?{query}"))
-
-
-def test_a_list_of_references_of_any_class_has_pages_only(nested):
-    api, person = nested
-    reply = api.get(f"{person}/things?per_page=2")
-    assert [item.get("code", item.get("name")) for item in reply.json] == ["c", "k"]
-    assert links(reply)["next"] == f"{person}/things?page=2&per_page=2"
-    for query in (
-        "sort=name",
-        "fields=name",
-        "expand=friends",
-        "name=a",
-        "count=exact",
-        "after=x",
-        "before=x",
-        "x=1",
-    ):
-        refused(api.get(f"{person}/things?{query}"))
-
-
 def test_embedded_lists_may_be_counted_by_those_who_may_read_the_document(quick):
-    person = ListPerson(name="a", shelves=[ListShelf(name="s")]).save()
+    person = PagesPerson(name="a", shelves=[PagesShelf(name="s")]).save()
     reply = quick.get(f"/any{PEOPLE}/{person.id}/shelves?count=exact")
     assert reply.headers["X-Total-Count"] == "1"
-
-
-# Who hears of it
-
-
-@pytest.mark.parametrize(
-    "query", ["", "?fields=name", "?fields=name&sort=-name&per_page=2", "?count=exact", "?page=2&per_page=2",
-    "?expand=friends&fields=name", "?name=nobody"],
-)  # fmt: skip
-def test_a_list_is_told_of_once_with_whole_documents(api, query):
-    crowd(5, mail="m", note="whole")
-    with recorded() as heard:
-        reply = api.get(f"{PEOPLE}{query}")
-    assert [(one.name, one.sender) for one in heard] == [
-        ("pre_get_list", ListPerson),
-        ("post_get_list", ListPerson),
-    ]
-    assert heard[0].arguments["arguments"] == ["list_person"]
-    items = heard[1].arguments["items"]
-    assert [(type(item), item.mail, item.note) for item in items] == [(ListPerson, "m", "whole")] * len(
-        reply.json
-    )
-    assert [item.name for item in items] == names(reply)
-
-
-@pytest.mark.parametrize(
-    ("path", "sender"), [("friends", ListPerson), ("shelf/people", ListPerson), ("shelf/parts", ListPart)]
-)
-def test_a_nested_list_is_told_of_once_with_whole_documents(nested, path, sender):
-    api, person = nested
-    name = "title" if sender is ListPart else "name"
-    for query in (f"fields={name}", f"fields={name}&sort={name}&per_page=2"):
-        with recorded() as heard:
-            reply = api.get(f"{person}/{path}?{query}")
-        assert [(one.name, one.sender) for one in heard] == [
-            ("pre_get_list", sender),
-            ("post_get_list", sender),
-        ]
-        items = heard[1].arguments["items"]
-        assert [getattr(item, name) for item in items] == names(reply, name)
-        assert all(item.pin == "p" if sender is ListPart else item.mail == "m" for item in items)
-
-
-def test_a_document_in_a_shape_is_told_of_whole(api):
-    [person] = crowd(1, mail="m")
-    with recorded() as heard:
-        assert api.get(f"{PEOPLE}/{person.id}?fields=name&expand=friends").json == {"name": "n000"}
-    assert [one.name for one in heard] == ["pre_get_instance", "post_get_instance"]
-    assert heard[1].arguments["instance"].mail == "m"
-
-
-@pytest.mark.parametrize(
-    "query", ["sort=x", "fields=x", "expand=x", "after=x", "per_page=0", "x=1", "count=x"]
-)
-def test_nobody_hears_of_a_list_that_is_refused(quick, query):
-    with recorded() as heard:
-        refused(quick.get(f"{PEOPLE}?{query}"))
-    assert heard == []
-
-
-def test_who_may_not_be_read_is_not_told_of(quick):
-    ListPerson.objects.insert([ListPerson(name=f"n{n}", mail="secret" if n % 2 else "") for n in range(4)])
-    with recorded(signals.post_get_list) as heard:
-        quick.get(f"/concealed{PEOPLE}")
-    assert [item.name for item in heard[0].arguments["items"]] == ["n0", "n2"]
-
-
-# At once
-
-
-@contextmanager
-def at_most(seconds):
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
-
-
-def test_a_query_of_many_parameters_is_refused_at_once(quick):
-    with at_most(2):
-        for count in (201, 900):
-            refused(quick.get(f"{PEOPLE}?" + "&".join(f"a{n}=1" for n in range(count))))
-        refused(quick.get(f"{PEOPLE}?sort={'name,' * 3000}name"))
-
-
-@pytest.mark.parametrize("parameter", ["sort", "fields", "expand"])
-def test_unknown_names_of_any_length_are_refused_at_once(quick, parameter):
-    with at_most(3):
-        for text in ("a" * 16_000, "a." * 7_000, "name." * 3_000, "__" * 7_000, "friends." * 1_900):
-            assert len(refused(quick.get(f"{PEOPLE}?{parameter}={text}"))) < 1000
-
-
-# Models that say themselves what clients read
-
-
-class ListAddress(me.EmbeddedDocument):
-    city = me.StringField()
-    code = me.StringField()
-    name = me.StringField()
-
-    def to_dict(self):
-        return {"city": self.city}
-
-
-class ListHome(me.EmbeddedDocument):
-    name = me.StringField()
-
-
-class ListOwner(me.Document):
-    name = me.StringField()
-    address = me.EmbeddedDocumentField(ListAddress)
-    addresses = me.EmbeddedDocumentListField(ListAddress)
-    homes = me.EmbeddedDocumentListField(ListHome)
-
-
-class ListShy(me.Document):
-    name = me.StringField()
-    note = me.StringField()
-
-    def to_dict(self):
-        return {"name": self.name}
-
-
-class ListBold(me.Document):
-    meta = {"allow_inheritance": True}
-    name = me.StringField()
-
-
-class ListBashful(ListBold):
-    note = me.StringField()
-
-    def to_dict(self):
-        return {"name": self.name}
-
-
-def test_what_a_to_dict_may_leave_out_cannot_be_probed(mongomock_database):
-    address = ListAddress(city="Rio", code="42")
-    owner = ListOwner(name="Ann", address=address, addresses=[address]).save()
-    shy, bold = ListShy(name="Ann", note="secret").save(), ListBashful(name="Bob", note="secret").save()
-    routes = [ModelHive.routes_for(model) for model in (ListOwner, ListShy, ListBold)]
-    with serve(flatten([routes, ModelHive.routes_for(ListShy, prefix="/f", filterable=["name"])])) as api:
-        for query in ("address.code=42", "address.city=Rio", "sort=address.code", "addresses.code=42"):
-            assert api.get(f"/list_owner?{query}").status == 400, query
-        assert api.get(f"/list_owner/{owner.id}/addresses?code=42").status == 400
-        for query in ("note=secret", "name=Ann", "note__exists=true", "sort=note", "any_of=note=secret"):
-            reply = api.get(f"/list_shy?{query}")
-            assert reply.status == 400, query
-            assert "mean 'n" not in reply.json["detail"]
-        assert api.get("/list_bold?note=secret").status == api.get("/list_bold?name=Bob").status == 400
-        assert [item["name"] for item in api.get(f"/list_bold?id={bold.id}&sort=-id").json] == ["Bob"]
-        assert [item["name"] for item in api.get(f"/list_shy?id__in={shy.id}").json] == ["Ann"]
-        assert [item["name"] for item in api.get("/f/list_shy?name=Ann").json] == ["Ann"]
-        assert api.get("/f/list_shy?note=secret").status == 400
-        assert api.get("/list_owner?name=Ann").json[0]["address"] == {"city": "Rio"}
-
-
-def test_filterable_names_fields_from_the_document_on(mongomock_database):
-    owner = ListOwner(name="Ann", homes=[ListHome(name="h")]).save()
-    with serve(ModelHive.routes_for(ListOwner, filterable=["name"])) as api:
-        assert len(api.get("/list_owner?name=Ann").json) == 1
-        assert api.get(f"/list_owner/{owner.id}/homes?name=h").status == 400
-    with serve(ModelHive.routes_for(ListOwner, filterable=["homes"])) as api:
-        assert len(api.get(f"/list_owner/{owner.id}/homes?name=h").json) == 1
-        assert api.get("/list_owner?name=Ann").status == 400
-
-
-def test_nothing_is_filterable_where_nothing_is_named(mongomock_database):
-    ListOwner(name="Ann").save()
-    with serve(ModelHive.routes_for(ListOwner, filterable=[])) as api:
-        assert api.get("/list_owner?name=Ann").status == api.get("/list_owner?sort=name").status == 400
-        assert len(api.get("/list_owner?fields=name").json) == 1
