@@ -1,17 +1,16 @@
-"""hive.shapes: the fields that an answer has, and the references that are objects in it."""
+"""An answer has the fields that were asked for, and objects in the place of references."""
 
 import time
 import uuid
 from collections import Counter
 from contextlib import contextmanager
-from urllib.parse import quote
 
 import mongoengine as me
 import pytest
 from bson import DBRef, ObjectId
 from tornado.web import Application
 
-from hive import AuthHive, ModelHive, NotFoundHandler, Provider, flatten
+from hive import AuthHive, ModelHive, NotFoundHandler, Provider, expansion, flatten
 from hive.permissions import concealed, owner, role, signed_in
 from hive.testing import connected, serve
 from tests.support.commands import Listener
@@ -105,12 +104,20 @@ class ShapeTeam(me.Document):
     tags = me.ListField(me.StringField())
 
 
-MODELS = (ShapeCity, ShapePerson, ShapeOwn, ShapeBase, ShapeTeam)
+class ShapeLetter(me.Document):
+    text = me.StringField()
+    author = me.ReferenceField(ShapePerson)
+    readers = me.ListField(me.ReferenceField(ShapePerson))
+
+    def to_dict(self):
+        return {"text": self.text, "author": None, "readers": ["?" for _ in self.readers]}
+
+
 TEAM = "/shape_team"
 
 
 def routes(**person):
-    others = [ModelHive.routes_for(model) for model in (ShapeCity, ShapeOwn, ShapeBase)]
+    others = [ModelHive.routes_for(model) for model in (ShapeCity, ShapeOwn, ShapeBase, ShapeLetter)]
     team = ModelHive.routes_for(ShapeTeam, hidden=["pin", "home.pin"])
     return flatten([others, team, ModelHive.routes_for(ShapePerson, **{"hidden": ["home.pin"], **person})])
 
@@ -135,17 +142,21 @@ def watch(mongodb_server):
         database.client.drop_database(name)
 
 
-@pytest.fixture
-def api(mongodb_database):
+@pytest.fixture(scope="module")
+def server():
     with serve(routes()) as client:
         yield client
 
 
 @pytest.fixture
-def quick(mongomock_database):
+def api(server, mongodb_database):
+    return server
+
+
+@pytest.fixture
+def quick(server, mongomock_database):
     """For claims that have nothing to do with the database."""
-    with serve(routes()) as client:
-        yield client
+    return server
 
 
 @contextmanager
@@ -190,37 +201,27 @@ def team(quick):
     ).save()
 
 
-@pytest.mark.parametrize(
-    ("fields", "shown"),
-    [
-        ("name", {"name": "T"}),
-        ("count,name", {"name": "T", "count": 3}),
-        ("name,name", {"name": "T"}),
-        ("home.street", {"home": {"street": "x"}}),
-        ("home.street,name", {"name": "T", "home": {"street": "x"}}),
-        ("tasks.title", {"tasks": [{"title": "a"}, {"title": "b"}]}),
-        ("tags", {"tags": ["x"]}),
-        ("data.a", {"data": {"a": 1}}),
-        ("data.b.c", {"data": {"b": {"c": 2}}}),
-        ("data.nothing", {"data": {}}),
-        ("data.a.deeper", {"data": {"a": 1}}),
-        ("desks.k.title", {"desks": {"k": {"title": "t"}}}),
-        ("owner", {"owner": None}),
-        ("data.__class__", {"data": {}}),
-    ],
-)
-def test_fields_leaves_out_what_it_does_not_name(quick, team, fields, shown):
-    assert one(quick, team, f"fields={fields}") == shown
+SHOWN = {
+    "name": {"name": "T"},
+    "count,name": {"name": "T", "count": 3},
+    "home.street,name": {"name": "T", "home": {"street": "x"}},
+    "tasks.title": {"tasks": [{"title": "a"}, {"title": "b"}]},
+    "tags": {"tags": ["x"]},
+    "data.b.c": {"data": {"b": {"c": 2}}},
+    "data,data.a": {"data": {"a": 1, "b": {"c": 2, "d": 3}}},
+    "desks.k.title": {"desks": {"k": {"title": "t"}}},
+    "owner": {"owner": None},
+    "data.__class__": {"data": {}},
+}
+
+
+def test_fields_leaves_out_what_it_does_not_name(quick, team):
+    for fields, shown in SHOWN.items():
+        assert one(quick, team, f"fields={fields}") == shown, fields
 
 
 def test_fields_has_the_primary_key_only_where_it_names_it(quick, team):
     assert one(quick, team, "fields=id") == {"id": str(team.id)}
-
-
-def test_fields_that_names_an_object_and_something_in_it_has_it_whole(quick, team):
-    for fields in ("data,data.a", "data.a,data", "data.b.c,data,data.a"):
-        assert one(quick, team, f"fields={fields}") == {"data": {"a": 1, "b": {"c": 2, "d": 3}}}
-    assert one(quick, team, "fields=data.b,data.b.c") == {"data": {"b": {"c": 2, "d": 3}}}
 
 
 def test_fields_that_are_not_stored_have_their_defaults(api):
@@ -272,157 +273,30 @@ def test_fields_and_expand_of_what_is_behind_a_reference(quick):
     assert got(quick, f"{TEAM}/{team.id}/members?fields=name,city.name&expand=city") == [json]
 
 
-BAD_FIELDS = [
-    *(
-        "",
-        ",",
-        "name,",
-        ",name",
-        "x",
-        "pin",
-        "home.pin",
-        "-name",
-        " name",
-        "name ",
-        "_id",
-        "o",
-        "home.s",
-        "home.",
-    ),
-    *(
-        ".home",
-        "home..street",
-        "name.x",
-        "_cls",
-        "__class__",
-        "__raw__",
-        "$where",
-        "home.$",
-        "data.$where",
-        "pk",
-    ),
-    *(
-        "data._id",
-        "data.",
-        "owner.name",
-        "owner.id",
-        "members.name",
-        "home.host.name",
-        "save",
-        "objects",
-        "*",
-    ),
-    *(
-        "\x00",
-        "name\x00",
-        "é",
-        "a" * 5000,
-        "a." * 2000,
-        "name\\,count",
-        "thing._cls",
-        "data." + "a." * 30 + "b",
-    ),
-]
-BAD_EXPAND = [
-    *(
-        "",
-        ",",
-        "owner,",
-        "name",
-        "pin",
-        "home.pin",
-        "home.street",
-        "x",
-        "o",
-        "h",
-        "-owner",
-        " owner",
-        "_id",
-        "id",
-    ),
-    *(
-        "_cls",
-        "__class__",
-        "__raw__",
-        "$where",
-        "owner.$where",
-        "owner.",
-        ".owner",
-        "owner..friend",
-        "owner.name",
-    ),
-    *(
-        "owner.id",
-        "data",
-        "data.x",
-        "tags",
-        "thing.name",
-        "lost",
-        "owner.friend.friend.friend",
-        "\x00",
-        "é",
-        "*",
-    ),
-    *(
-        "members.friends.friends.friends",
-        "home.host.friend.friend.friend",
-        "a" * 5000,
-        "a." * 2000,
-        "roles.$x",
-    ),
-]
-
-
-@pytest.mark.parametrize("fields", BAD_FIELDS, ids=lambda text: repr(text[:30]))
-def test_fields_that_there_are_not_are_400(quick, team, fields):
+def test_what_is_no_field_or_no_reference_is_400(quick, team):
     for path in (TEAM, f"{TEAM}/{team.id}"):
-        refused(quick.get(f"{path}?fields={quote(fields)}"))
+        for query in (
+            "fields=name,x",
+            "fields=",
+            "fields=home.pin",
+            "expand=name",
+            "expand=lost",
+            "expand=x",
+        ):
+            refused(quick.get(f"{path}?{query}"))
 
 
-@pytest.mark.parametrize("expand", BAD_EXPAND, ids=lambda text: repr(text[:30]))
-def test_expand_of_what_is_no_reference_or_too_deep_is_400(quick, team, expand):
-    for path in (TEAM, f"{TEAM}/{team.id}"):
-        refused(quick.get(f"{path}?expand={quote(expand)}"))
+def test_what_a_document_does_not_take_is_400(quick, team):
+    for query in ("sort=name", "page=1", "fields=name&fields=name", "name=T"):
+        refused(quick.get(f"{TEAM}/{team.id}?{query}"))
+        refused(quick.get(f"{TEAM}/{team.id}/home?{query}"))
 
 
-@pytest.mark.parametrize("parameter", ["fields", "expand"])
-@pytest.mark.parametrize("names", ["owner," * 9_999 + "owner", "a," * 9_999 + "a", "," * 10_000], ids=len)
-def test_ten_thousand_names_are_400(mongomock_database, parameter, names):
-    with serve(routes(), server={"max_header_size": 2**20}) as api:
-        started = time.monotonic()
-        refused(api.get(f"{TEAM}?{parameter}={names}"))
-        assert time.monotonic() - started < 2
-
-
-def test_a_hundred_names_are_no_more_than_one(quick, team):
-    assert one(quick, team, f"fields={','.join(['name'] * 100)}") == {"name": "T"}
-    refused(quick.get(f"{TEAM}?fields={','.join(['name'] * 101)}"))
-
-
-NOT_FOR_ONE = [
-    *(
-        "fields=name&fields=name",
-        "expand=owner&expand=members",
-        "sort=name",
-        "page=1",
-        "per_page=1",
-        "x=1",
-        "q=x",
-    ),
-    *("count=exact", "name=T", "after=x", "Fields=name", "fields[]=name"),
-]
-
-
-@pytest.mark.parametrize("query", NOT_FOR_ONE)
-def test_what_a_document_does_not_take_is_400(quick, team, query):
-    refused(quick.get(f"{TEAM}/{team.id}?{query}"))
-    refused(quick.get(f"{TEAM}/{team.id}/home?{query}"))
-
-
-@pytest.mark.parametrize("query", ["fields=name", "expand=owner", "fields=", "sort=name"])
-def test_writes_take_no_shape(quick, team, query):
-    for verb, path in (("POST", TEAM), *((verb, f"{TEAM}/{team.id}") for verb in ("PUT", "PATCH", "DELETE"))):
-        refused(quick.request(verb, f"{path}?{query}", json={"name": "other"}))
+def test_writes_take_no_shape(quick, team):
+    verbs = [("POST", TEAM), *((verb, f"{TEAM}/{team.id}") for verb in ("PUT", "PATCH", "DELETE"))]
+    for verb, path in verbs:
+        for query in ("fields=name", "expand=owner"):
+            refused(quick.request(verb, f"{path}?{query}", json={"name": "other"}))
     assert [team.name for team in ShapeTeam.objects] == ["T"]
 
 
@@ -591,33 +465,32 @@ def population(number):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [1, 5, 40])
-@pytest.mark.parametrize(
-    ("expand", "queries"),
-    [
-        ("", {}),
-        ("owner", {"shape_person": 1}),
-        ("owner,members,home.host,tasks.doer", {"shape_person": 1}),
-        ("owner.city", {"shape_person": 1, "shape_city": 1}),
-        ("owner.city,members.city,members.friend,thing", {"shape_person": 2, "shape_city": 2}),
-        ("members.friend.friend", {"shape_person": 2}),
-        ("thing,things", {"shape_person": 1, "shape_city": 1}),
-    ],
-)
-def test_a_list_needs_one_query_for_each_level_and_model(watch, size, expand, queries):
-    population(40)
+QUERIES = {
+    "": {},
+    "owner": {"shape_person": 1},
+    "owner,members,home.host,tasks.doer": {"shape_person": 1},
+    "owner.city": {"shape_person": 1, "shape_city": 1},
+    "owner.city,members.city,members.friend,thing": {"shape_person": 2, "shape_city": 2},
+    "members.friend.friend": {"shape_person": 2},
+    "thing,things": {"shape_person": 1, "shape_city": 1},
+}
+
+
+def test_a_list_needs_one_query_for_each_level_and_model(watch):
+    population(12)
     with serve(routes()) as api:
-        query = f"&expand={expand}" if expand else ""
-        api.get(f"{TEAM}?per_page={size}{query}")  # which makes the collections known
-        watch.asked.clear()
-        assert len(got(api, f"{TEAM}?per_page={size}{query}")) == size
-        assert Counter(watch.asked) == Counter(
-            {("find", "shape_team"): 1, **{("find", name): n for name, n in queries.items()}}
-        )
+        got(api, f"{TEAM}?expand=owner.city")  # which makes the collections known
+        for size in (1, 12):
+            for expand, queries in QUERIES.items():
+                query = f"&expand={expand}" if expand else ""
+                watch.asked.clear()
+                assert len(got(api, f"{TEAM}?per_page={size}{query}")) == size
+                expected = {("find", name): times for name, times in {"shape_team": 1, **queries}.items()}
+                assert Counter(watch.asked) == expected, (size, expand)
 
 
 def test_a_document_and_its_nested_lists_need_no_more_queries(watch):
-    population(10)
+    population(5)
     team = ShapeTeam.objects.order_by("name").first()
     with serve(routes()) as api:
         for path, expand, expected in (
@@ -657,22 +530,27 @@ def test_a_hundred_references_to_depth_3_are_400(mongodb_database):
             assert "10000" in refused(api.get(f"/shape_person?{query}"))
 
 
-@pytest.mark.parametrize(("number", "status"), [(21, 200), (22, 400), (70, 400)])
+@pytest.mark.parametrize(("number", "status"), [(21, 200), (22, 400)])
 def test_the_objects_of_an_answer_are_counted_as_often_as_they_are_in_it(mongodb_database, number, status):
     """21 + 21² + 21³ are 9,723; of 22 there are 11,154."""
     first, *_ = crowd(number)
     with serving() as api:
         path = f"/shape_person/{first}?expand=friends.friends.friends&fields=friends.friends.friends.name"
-        started = time.monotonic()
-        reply = api.get(path)
-        assert (reply.status, time.monotonic() - started < 5) == (status, True)
+        assert api.get(path).status == status
 
 
-def test_ten_thousand_objects_are_served(mongodb_database):
-    crowd(100)
+@pytest.mark.parametrize(("most", "status"), [(100, 200), (99, 400)])
+def test_as_many_objects_as_there_may_be_are_served(mongodb_database, monkeypatch, most, status):
+    monkeypatch.setattr(expansion, "MOST_EXPANDED", most)
+    crowd(10)
     with serving() as api:
-        shown = got(api, "/shape_person?expand=friends&fields=friends.name&per_page=100")
-        assert sum(len(item["friends"]) for item in shown) == 10_000
+        assert api.get("/shape_person?expand=friends&fields=friends.name").status == status
+
+
+def test_expand_does_not_make_an_answer_of_any_size(quick):
+    large = person("x" * 100_000)
+    ann = person("Ann", friends=[large] * 1500)
+    assert "'expand'" in refused(quick.get(f"/shape_person/{ann.id}?expand=friends"))
 
 
 # The options of the target
@@ -764,6 +642,14 @@ def test_a_target_is_shown_by_its_own_to_dict(mongomock_database):
         shown = one(api, team, "expand=own.friend")["own"]
         assert (shown["last"], shown["friend"]["last"]) == ("Ada King", "Bob B")
         assert one(api, team, "expand=own&fields=own.last") == {"own": {"last": "Ada King"}}
+
+
+def test_expand_shows_nothing_that_to_dict_leaves_out(quick):
+    ann = person("Ann")
+    letter = ShapeLetter(text="x", author=ann, readers=[ann]).save()
+    for name in ("author", "readers"):
+        for path in (f"/shape_letter/{letter.pk}", "/shape_letter"):
+            assert b"Ann" not in quick.get(f"{path}?expand={name}").body
 
 
 class Trusting(Provider):
