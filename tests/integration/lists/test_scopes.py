@@ -1,5 +1,6 @@
-"""hive.rows: the documents that exist for a request are those that mongoengine would find."""
+"""The documents that exist for a request are those that a scope and mongoengine leave."""
 
+import uuid
 from contextlib import contextmanager
 
 import mongoengine as me
@@ -8,10 +9,10 @@ import pytest
 from mongoengine import Q
 from mongoengine.context_managers import switch_db
 from mongoengine.queryset import QuerySet, queryset_manager
-from pymongo import ReadPreference
 
 from hive import ModelHive, flatten
-from hive.rows import BY_KEY, Rows, both, rows_of
+from hive.orders import total
+from hive.rows import rows_of
 from hive.testing import connected, serve
 from tests.support.commands import Listener
 
@@ -140,36 +141,43 @@ def scopes():
     SCOPES.clear()
 
 
-@pytest.fixture
-def api(database):
+@pytest.fixture(scope="module")
+def server():
     with serve(ROUTES) as client:
         yield client
 
 
 @pytest.fixture
-def quick(mongomock_database):
-    with serve(ROUTES) as client:
-        yield client
+def api(server, mongodb_database):
+    return server
+
+
+@pytest.fixture
+def quick(server, mongomock_database):
+    return server
+
+
+def insert_notes():
+    RowNote.objects.insert([RowNote(number=n, name=f"n{n}", rank=n % 3) for n in range(6)])
+
+
+@pytest.fixture
+def notes(api):
+    """A client of six documents, as a scope leaves them."""
+    insert_notes()
+    return api
 
 
 @pytest.fixture
 def finds(mongodb_server):
     """What is sent to a real server."""
-    listener = Finds()
-    with connected("rows", host=mongodb_server, event_listeners=[listener]) as database:
-        RowNote.objects.insert([RowNote(number=n, name=f"n{n}", rank=n % 3) for n in range(6)])
+    listener, name = Finds(), f"hive-{uuid.uuid4().hex[:12]}"
+    with connected(name, host=mongodb_server, event_listeners=[listener]) as database:
+        insert_notes()
         with serve(ROUTES) as client:
             listener.client = client
             yield listener
-        database.client.drop_database(database.name)
-
-
-@pytest.fixture
-def notes(database):
-    """Six documents, as a scope leaves them."""
-    RowNote.objects.insert([RowNote(number=n, name=f"n{n}", rank=n % 3) for n in range(6)])
-    with serve(ROUTES) as client:
-        yield client
+        database.client.drop_database(name)
 
 
 def numbers(reply):
@@ -211,6 +219,18 @@ KEPT = {
 
 
 @pytest.mark.parametrize("name", KEPT)
+def test_a_scope_is_kept(database, name):
+    insert_notes()
+    scope, expected = KEPT[name]
+    rows = rows_of(RowNote, scope)
+    assert [raw["_id"] for raw in rows.page(total(rows.order))] == expected
+    assert rows.count() == rows.estimate() == len(expected)
+    assert [n for n in range(6) if rows.first({"_id": n})] == sorted(expected)
+    assert sorted(rows.keys({"_id": {"$gte": 3}})) == [n for n in sorted(expected) if n >= 3]
+    assert sorted(raw["_id"] for raw in rows.among([0, 1, 2])) == [n for n in sorted(expected) if n < 3]
+
+
+@pytest.mark.parametrize("name", ["Q", "none", "order", "raw"])
 def test_a_scope_is_kept_in_lists_streams_counts_and_by_name(notes, name):
     SCOPES["scope"], expected = KEPT[name]
     assert numbers(notes.get("/row_note")) == expected
@@ -222,7 +242,7 @@ def test_a_scope_is_kept_in_lists_streams_counts_and_by_name(notes, name):
     assert found == sorted(expected)
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", ["Q", "none", "filters of one name"])
 def test_a_scope_is_kept_by_writes(notes, name):
     SCOPES["scope"], expected = KEPT[name]
     changed = [n for n in range(6) if notes.put(f"/row_note/{n}", json={"tags": ["x"]}).status == 200]
@@ -232,16 +252,18 @@ def test_a_scope_is_kept_by_writes(notes, name):
     assert RowNote.objects.count() == 6 - len(expected)
 
 
-@pytest.mark.parametrize("name", ["only", "exclude", "fields", "slice"])
-def test_fields_that_a_scope_leaves_out_are_left_out(finds, name):
-    notes = finds.client
+NARROW = {
+    "only": lambda queryset: queryset.only("number", "name"),
+    "exclude": lambda queryset: queryset.exclude("rank", "tags"),
+    "fields": lambda queryset: queryset.fields(rank=0, tags=0),
+    "slice": lambda queryset: queryset.fields(slice__tags=1),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_fields_that_a_scope_leaves_out_are_left_out(notes, name):
     RowNote.objects(number=0).update(tags=["a", "b", "c"])
-    SCOPES["scope"] = {
-        "only": lambda queryset: queryset.only("number", "name"),
-        "exclude": lambda queryset: queryset.exclude("rank", "tags"),
-        "fields": lambda queryset: queryset.fields(rank=0, tags=0),
-        "slice": lambda queryset: queryset.fields(slice__tags=1),
-    }[name]
+    SCOPES["scope"] = NARROW[name]
     shown = notes.get("/row_note/0").json
     assert shown == notes.get("/row_note").json[0]
     assert shown["name"] == "n0"
@@ -277,11 +299,6 @@ HOW = {
     "batch size": (lambda queryset: queryset.batch_size(7), "batchSize", 7),
     "no timeout": (lambda queryset: queryset.timeout(False), "noCursorTimeout", True),
     "disk": (lambda queryset: queryset.allow_disk_use(True), "allowDiskUse", True),
-    "read preference": (
-        lambda queryset: queryset.read_preference(ReadPreference.SECONDARY_PREFERRED),
-        "$readPreference",
-        {"mode": "secondaryPreferred"},
-    ),
     "read concern": (
         lambda queryset: queryset.read_concern({"level": "majority"}),
         "readConcern",
@@ -290,14 +307,12 @@ HOW = {
 }
 
 
-@pytest.mark.parametrize("path", ["/row_note", "/row_note/1", "/row_note?sort=-name"])
-@pytest.mark.parametrize("name", HOW)
-def test_how_a_scope_wants_to_be_asked_is_how_mongodb_is_asked(finds, name, path):
-    SCOPES["scope"], option, value = HOW[name]
-    _, command = sent(finds, path)
-    if name == "read preference" and option not in command:
-        pytest.skip("pymongo does not say it to a server that stands alone")
-    assert command[option] == value
+def test_how_a_scope_wants_to_be_asked_is_how_mongodb_is_asked(finds):
+    for name, (scope, option, value) in HOW.items():
+        SCOPES["scope"] = scope
+        for path in ("/row_note", "/row_note/1", "/row_note?sort=-name"):
+            _, command = sent(finds, path)
+            assert command[option] == value, (name, path)
 
 
 def test_a_collation_compares_for_filters_and_counts(finds):
@@ -307,25 +322,18 @@ def test_a_collation_compares_for_filters_and_counts(finds):
     assert command["collation"] == {"locale": "en", "strength": 2}
 
 
-def test_a_where_clause_is_sent(mongodb_database):
-    rows = rows_of(RowNote, lambda queryset: queryset.where("this[~name] == 'x'"))
-    assert rows.query == {"$where": "this['n'] == 'x'"} or "$where" in rows.query
-    rows = rows_of(RowNote, lambda queryset: queryset.filter(rank=1).where("true"))
-    assert rows.query == {"rank": 1, "$where": "true"}
-
-
-def test_a_scope_that_fails_is_a_bug(notes, caplog):
+def test_a_scope_that_fails_is_a_bug(quick, caplog):
     SCOPES["scope"] = lambda queryset: queryset.filter(nothing=1)
-    assert notes.get("/row_note").status == 500
-    assert notes.get("/row_note/1").status == 500
+    assert quick.get("/row_note").status == 500
+    assert quick.get("/row_note/1").status == 500
     assert "nothing" in caplog.text
 
 
-@pytest.mark.parametrize("value", [None, [], 7], ids=repr)
-def test_a_scope_that_gives_no_queryset_is_a_bug_and_shows_nothing(notes, value):
-    SCOPES["scope"] = lambda queryset: value
-    for path in ("/row_note", "/row_note/1", "/row_note?per_page=all"):
-        assert notes.get(path).status == 500
+def test_a_scope_that_gives_no_queryset_is_a_bug_and_shows_nothing(quick):
+    for value in (None, [], 7):
+        SCOPES["scope"] = lambda queryset, value=value: value
+        for path in ("/row_note", "/row_note/1", "/row_note?per_page=all"):
+            assert quick.get(path).status == 500
 
 
 def test_a_scope_of_another_database_reads_there(notes):
@@ -434,37 +442,3 @@ def test_a_subclass_that_is_defined_while_others_are_served_is_found(quick):
     RowLate(number=2, name="late").save()
     assert numbers(quick.get("/row_late_base")) == [1, 2]
     assert quick.get("/row_late_base/2").json["name"] == "late"
-
-
-# The parts
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ({}, {}, {}),
-        ({"a": 1}, {}, {"a": 1}),
-        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
-        ({"a": 1}, {"a": 2}, {"$and": [{"a": 1}, {"a": 2}]}),
-        ({"$or": [1]}, {"$or": [2]}, {"$and": [{"$or": [1]}, {"$or": [2]}]}),
-        ({"$and": [1]}, {"a": 2}, {"$and": [1], "a": 2}),
-    ],
-)
-def test_what_matches_both_filters_matches_each(one, other, expected):
-    assert both(one, other) == expected
-
-
-def test_rows_without_a_scope_are_those_of_a_queryset(mongomock_database):
-    for model in (RowNote, RowOrdered, RowDog, RowAnimal):
-        plain, scoped = rows_of(model), rows_of(model, lambda queryset: queryset)
-        assert (dict(plain.query), list(plain.order), dict(plain.how)) == (
-            dict(scoped.query),
-            list(scoped.order),
-            dict(scoped.how),
-        )
-        assert plain.collection == scoped.collection
-    assert list(rows_of(RowNote).order) == list(BY_KEY)
-
-
-def test_nothing_is_asked_for_no_keys(mongomock_database):
-    assert Rows(None, {}).among([]) == []
