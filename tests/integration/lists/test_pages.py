@@ -27,6 +27,11 @@ class PagesPerson(me.Document):
     friends = me.ListField(me.ReferenceField("self"))
 
 
+class PagesKey(me.Document):
+    key = me.StringField(primary_key=True)
+    friends = me.ListField(me.ReferenceField(PagesPerson))
+
+
 class PagesKind(me.Document):
     name = me.StringField()
     meta = {"allow_inheritance": True}
@@ -58,7 +63,7 @@ ROUTES = flatten(
         ModelHive.routes_for(PagesPerson, prefix="/any", hidden=["mail"], allow={"get": anyone}),
         ModelHive.routes_for(PagesPerson, prefix="/young", scope=young),
         ModelHive.routes_for(PagesPerson, prefix="/all", stream=True),
-        [ModelHive.routes_for(model) for model in (PagesKind, PagesCircle)],
+        [ModelHive.routes_for(model) for model in (PagesKey, PagesKind, PagesCircle)],
     ]
 )
 
@@ -175,6 +180,11 @@ def test_values_in_links_are_encoded(quick):
     PagesPerson.objects.insert([PagesPerson(name='a&b=c>;é,"') for _ in range(3)])
     path = f"{PEOPLE}?per_page=1&name=a%26b%3Dc%3E;%C3%A9,%22&sort=-age"
     assert len(follow(quick, path.replace(";", "%3B"))) == 3
+
+
+def test_what_is_no_uri_in_a_target_is_one_in_link(quick):
+    PagesKey(key="a>b").save()
+    assert links(quick.get("/pages_key/a>b/friends"))["first"].startswith("/pages_key/a%3Eb/friends?")
 
 
 def test_per_page_holds_for_the_links(quick):

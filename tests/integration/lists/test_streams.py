@@ -214,6 +214,7 @@ def test_a_stream_is_an_array_unless_lines_are_asked_for(quick, accept):
         "application/x-ndjson, application/json;q=0.5",
         "application/x-ndjson;q=0.9",
         "Application/X-NDJSON",
+        "application/x-ndjson; charset=utf-8",
     ],
 )
 def test_lines_are_asked_for_as_media_types_are(quick, accept):
@@ -228,7 +229,7 @@ def test_lines_that_are_refused_are_not_sent(quick):
 
 
 def test_a_line_is_one_whatever_is_in_the_texts(quick):
-    texts = ["a\nb", "a\r\nb", "a\u2028b", "\x85", '"', "\\n", "]", ","]
+    texts = ["é", "a\nb", "a\r\nb", "a\u2028b", "\x85", '"', "\\n", "]", ","]
     for number, text in enumerate(texts):
         StreamItem(number=number, text=text).save()
     assert [item["text"] for item in items_of(quick.get(ALL, headers=NDJSON))] == texts
