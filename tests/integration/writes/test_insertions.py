@@ -1,28 +1,17 @@
-"""hive.insertions: documents that are created at once are inserted by one command, each as if alone."""
+"""Documents that are created at once are inserted by one command, each as if alone."""
 
 import uuid
 
 import mongoengine as me
 import pytest
 from mongoengine.signals import post_save, pre_save
-from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge
+from pymongo.errors import AutoReconnect, DocumentTooLarge
 
 from hive import ModelHive, flatten, signals
-from hive.insertions import Insertion, is_only_inserted
+from hive.insertions import Insertion
 from hive.testing import connected, recorded, serve
 from tests.support.commands import Listener
-from tests.support.threads import at_once
-
-
-class Insertions(Listener):
-    """How many documents each command has inserted."""
-
-    def __init__(self):
-        self.sizes = []
-
-    def started(self, event):
-        if event.command_name == "insert":
-            self.sizes.append(len(event.command["documents"]))
+from tests.support.threads import PATIENCE, at_once, wait_for
 
 
 class InsertedNote(me.Document):
@@ -84,38 +73,62 @@ MODELS = (
     InsertedCascading,
     InsertedNumber,
 )
-ROUTES = flatten([ModelHive.routes_for(model) for model in MODELS])
+ROUTES = flatten([ModelHive.routes_for(model, deadline=60) for model in MODELS])
+NOTES = ROUTES[0].kwargs["resource"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve(ROUTES) as client:
+        yield client
 
 
 @pytest.fixture
-def insertions():
-    return Insertions()
+def api(server, mongodb_database):
+    return server
+
+
+class Insertions(Listener):
+    """How many documents each command inserts. The first one waits until all others wait for it to end."""
+
+    def __init__(self):
+        self.sizes, self.all = [], 0
+
+    def started(self, event):
+        if event.command_name == "insert":
+            self.sizes.append(len(event.command["documents"]))
+            if len(self.sizes) == 1:
+                wait_for(lambda: self.sizes[0] + self.waiting() >= self.all)
+
+    def waiting(self):
+        return sum(len(batch.waiting) for batch in NOTES.batches.values())
 
 
 @pytest.fixture
-def api(mongodb_server, insertions):
-    with connected(
-        f"insertions-{uuid.uuid4().hex[:8]}", host=mongodb_server, event_listeners=[insertions]
-    ) as database:
-        with serve(ROUTES) as client:
-            yield client
-        database.client.drop_database(database.name)
+def insertions(server, mongodb_server, monkeypatch):
+    """The insertions of notes, of which one is under way at once."""
+    monkeypatch.setattr("hive.threads.MOST_UNDER_WAY", 1)
+    monkeypatch.setattr("hive.threads.LONG", PATIENCE)
+    insertions, name = Insertions(), f"hive-{uuid.uuid4().hex[:12]}"
+    with connected(name, host=mongodb_server, event_listeners=[insertions]) as database:
+        yield insertions
+        database.client.drop_database(name)
 
 
 def posted(api, path, bodies):
-    return at_once([lambda body=body: api.post(path, json=body) for body in bodies])
+    return at_once([lambda body=body: api.post(path, json=body, timeout=PATIENCE) for body in bodies])
 
 
-def test_many_that_come_at_once_are_few_insertions(api, insertions, monkeypatch):
-    monkeypatch.setattr("hive.threads.MOST_UNDER_WAY", 1)
-    bodies = [{"text": f"note {number}", "code": number, "tags": ["a"]} for number in range(40)]
-    replies = posted(api, "/inserted_note", bodies)
-    assert [reply.status for reply in replies] == [201] * 40
+def test_many_that_come_at_once_are_few_insertions(server, insertions):
+    insertions.all = 12
+    bodies = [{"text": f"note {number}", "code": number, "tags": ["a"]} for number in range(12)]
+    replies = posted(server, "/inserted_note", bodies)
+    assert [reply.status for reply in replies] == [201] * 12
     assert [{**body, "id": reply.json["id"]} for body, reply in zip(bodies, replies, strict=True)] == [
         reply.json for reply in replies
     ]
-    assert sum(insertions.sizes) == 40
-    assert max(insertions.sizes) > 1
+    assert sum(insertions.sizes) == 12
+    assert len(insertions.sizes) <= 2
     stored = {str(note.id): (note.text, note.code, note.tags) for note in InsertedNote.objects}
     assert stored == {
         reply.headers["X-Created-Id"]: (body["text"], body["code"], ["a"])
@@ -136,14 +149,14 @@ def test_each_hears_of_its_own_mistake(api):
 
 
 def test_of_several_with_the_same_unique_value_one_is_created(api):
-    for number in range(5):
-        replies = posted(api, "/inserted_note", [{"text": "same", "code": number}] * 12)
-        assert sorted(reply.status for reply in replies) == [201] + [409] * 11
-        keys = posted(api, "/inserted_key", [{"name": f"key {number}"}] * 12)
-        assert sorted(reply.status for reply in keys) == [201] + [409] * 11
+    for number in range(2):
+        replies = posted(api, "/inserted_note", [{"text": "same", "code": number}] * 8)
+        assert sorted(reply.status for reply in replies) == [201] + [409] * 7
+        keys = posted(api, "/inserted_key", [{"name": f"key {number}"}] * 8)
+        assert sorted(reply.status for reply in keys) == [201] + [409] * 7
         taken = next(reply for reply in keys if reply.status == 409)
         assert taken.json["errors"] == [{"field": "name", "message": "is taken"}]
-    assert InsertedNote.objects.count() == InsertedKey.objects.count() == 5
+    assert InsertedNote.objects.count() == InsertedKey.objects.count() == 2
 
 
 def test_classes_of_one_collection_go_together(api):
@@ -190,22 +203,9 @@ def test_signals_of_mongoengine_are_sent(api, signal):
         heard.append(document.text)
 
     with signal.connected_to(hear, sender=InsertedNote):
-        assert not is_only_inserted(InsertedNote)
         replies = posted(api, "/inserted_note", [{"text": f"note {number}"} for number in range(8)])
     assert [reply.status for reply in replies] == [201] * 8
     assert sorted(heard) == [f"note {number}" for number in range(8)]
-    assert is_only_inserted(InsertedNote)
-
-
-def test_receivers_that_are_gone_have_no_say():
-    with post_save.connected_to(print), post_save.connected_to(print, sender=InsertedNote):
-        assert not is_only_inserted(InsertedNote)
-        assert not is_only_inserted(InsertedKey)
-    with post_save.connected_to(print, sender=InsertedNote):
-        assert not is_only_inserted(InsertedNote)
-        assert is_only_inserted(InsertedKey)
-    with post_save.connected_to(print, sender=InsertedKey):
-        assert is_only_inserted(InsertedNote)
 
 
 def test_receivers_have_the_document_as_it_is_stored(api):
@@ -230,19 +230,21 @@ def test_each_has_its_pair_of_signals(api):
     assert sorted(names) == ["post_create_instance"] * 8 + ["pre_create_instance"] * 8
 
 
-def test_what_is_only_heard_afterwards_is_inserted_together(api, insertions, monkeypatch):
-    monkeypatch.setattr("hive.threads.MOST_UNDER_WAY", 1)
+def test_what_is_only_heard_afterwards_is_inserted_together(server, insertions):
+    insertions.all = 12
     heard = []
     with signals.post_create_instance.connected_to(lambda _, instance: heard.append(instance.text)):
-        posted(api, "/inserted_note", [{"text": f"note {number}"} for number in range(40)])
-    assert sorted(heard) == sorted(f"note {number}" for number in range(40))
-    assert max(insertions.sizes) > 1
+        posted(server, "/inserted_note", [{"text": f"note {number}"} for number in range(12)])
+    assert sorted(heard) == sorted(f"note {number}" for number in range(12))
+    assert sum(insertions.sizes) == 12
+    assert len(insertions.sizes) <= 2
 
 
 def test_who_may_not_create_creates_nothing_beside_those_who_may(mongodb_database):
-    routes = ModelHive.routes_for(
-        InsertedNote, allow={"create": lambda handler, document: document is None or document.text != "no"}
-    )
+    def is_yes(handler, document):
+        return document is None or document.text != "no"
+
+    routes = ModelHive.routes_for(InsertedNote, deadline=60, allow={"create": is_yes})
     with serve(routes) as api:
         replies = posted(api, "/inserted_note", [{"text": "yes"}, {"text": "no"}] * 6)
     assert [reply.status for reply in replies] == [201, 401] * 6
@@ -272,57 +274,6 @@ def test_a_bug_in_the_driver_leaves_nobody_waiting(api, monkeypatch):
     assert [reply.status for reply in replies] == [500] * 8
 
 
-# What the command says of each of several
-
-
-class Refusing:
-    """A collection whose server says this of an insertion."""
-
-    codec_options = None
-
-    def __init__(self, details):
-        self.details = details
-
-    def insert_many(self, documents, ordered):
-        raise BulkWriteError(self.details)
-
-
-@pytest.fixture
-def works(mongodb_database):
-    return [Insertion(InsertedNote(text=f"note {number}")) for number in range(3)]
-
-
-def refused(works, monkeypatch, **details):
-    monkeypatch.setattr(
-        works[0], "collection", Refusing({"writeErrors": [], "writeConcernErrors": [], **details})
-    )
-    works[0].do(works)
-    return [type(work.error).__name__ for work in works]
-
-
-def test_only_those_that_are_refused_have_an_error(works, monkeypatch):
-    told = [
-        {"index": 0, "code": 11000, "errmsg": "E11000", "keyPattern": {"code": 1}},
-        {"index": 2, "code": 121, "errmsg": "does not fit"},
-    ]
-    assert refused(works, monkeypatch, writeErrors=told) == ["DuplicateKeyError", "NoneType", "WriteError"]
-    works[1].check()
-    works[1].done()
-    assert works[1].document.pk == works[1].image["_id"]
-    for work, said in ((works[0], "E11000"), (works[2], "does not fit")):
-        with pytest.raises(type(work.error), match=said):
-            work.check()
-
-
-def test_a_write_concern_that_is_not_met_is_told_to_all(works, monkeypatch):
-    told = [{"code": 64, "errmsg": "waiting for replication timed out", "errInfo": {"wtimeout": True}}]
-    assert refused(works, monkeypatch, writeConcernErrors=told) == ["WTimeoutError"] * 3
-    assert works[0].error.timeout  # so that the answer is 503
-    told = [{"code": 100, "errmsg": "not enough data-bearing nodes"}]
-    assert refused(works, monkeypatch, writeConcernErrors=told) == ["WriteConcernError"] * 3
-
-
-@pytest.mark.usefixtures("api")
 def test_one_that_is_too_large_keeps_nobody_from_it(insertions):
     works = [Insertion(InsertedTags(tags=["x" * length])) for length in (1, 2**24 + 2**15, 2)]
     works[0].do(works)
