@@ -316,10 +316,13 @@ def test_what_is_told_is_bounded(api, things, told, monkeypatch):
 # Near
 
 
-def test_what_is_near_without_an_index_is_refused_in_words_for_clients(api):
+def test_what_is_near_without_an_index_is_refused_in_words_for_clients(api, clock):
     IndexSpot(where=[8, 47]).save()
     reply = api.get("/index_spot?where__near=8,47")
     assert reply.status == 400
     assert "stored_elsewhere" not in reply.json["detail"]
     assert "create_index" not in reply.json["detail"]
+    IndexSpot._get_collection().create_index([("stored_elsewhere", "2dsphere")])
+    clock.now += indexes.SECONDS_KNOWN
+    assert len(api.get("/index_spot?where__near=8,47").json) == 1
     assert len(api.get("/index_spot?where__near=8,47&where__max_distance=9&sort=id").json) == 1

@@ -335,6 +335,14 @@ def test_texts_that_are_too_long_for_a_url_have_no_broken_links(api):
         assert [api.get(f"{UNORDERED}?sort={sort}&page={page}").status for page in (1, 2)] == [200, 200]
 
 
+def test_a_walk_from_a_text_that_is_too_long_for_a_url_and_is_no_more_begins_anew(api):
+    store("l", ["a" * 60_000, "b"])
+    following = links(api.get(f"{UNORDERED}?sort=-label&per_page=2&fields=id"))["next"]
+    OrderThing._get_collection().delete_many({"l": {"$regex": "^a"}})
+    reply = api.get(following)
+    assert (reply.status, "begin anew" in reply.json["detail"]) == (400, True)
+
+
 def test_a_walk_with_a_custom_primary_key(api):
     OrderCoin.objects.insert([OrderCoin(code=code, worth=len(code)) for code in ("b", "ä", "a", "ab", "日")])
     OrderGate.objects.insert([OrderGate(number=number, width=number % 2) for number in (3, -1, 0, 10, 2**40)])

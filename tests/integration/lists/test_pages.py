@@ -377,6 +377,8 @@ def test_a_list_whose_documents_decide_who_reads_them_is_not_counted(quick, how)
             reply = quick.get(f"{prefix}{PEOPLE}{path}?count={how}")
             refused(reply)
             assert "X-Total-Count" not in reply.headers
+            preferred = quick.get(f"{prefix}{PEOPLE}{path}", headers={"Prefer": f"count={how}"})
+            assert (preferred.status, preferred.headers["X-Total-Count"]) == (200, None)
     assert quick.get(f"/any{PEOPLE}?count={how}").headers["X-Total-Count"] == "2"
 
 

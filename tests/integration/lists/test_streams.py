@@ -156,6 +156,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
+    monkeypatch.setattr(pool, "DEADLINE", 60)
     for module in (pool, threads):
         monkeypatch.setattr(module, "time", clock)
     return clock
@@ -571,8 +572,9 @@ def test_who_does_not_read_holds_neither_a_thread_nor_the_list_in_memory(quick, 
     large()
     tracemalloc.start()
     try:
-        with closing(gone(quick)):
+        with recorded(signals.request_finished) as finished, closing(gone(quick)):
             wait_for(is_at_rest)
+            assert finished == []
             assert quick.get("/stream_item/1?fields=name").status == 200
             _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -583,11 +585,12 @@ def test_who_does_not_read_holds_neither_a_thread_nor_the_list_in_memory(quick, 
 def test_who_reads_slowly_gets_all_of_it_however_long_it_takes(real, large, clock):
     large()
     connection = http.client.HTTPConnection("127.0.0.1", real.port, timeout=120)
-    with closing(connection):
+    with recorded(signals.request_finished) as finished, closing(connection):
         connection.request("GET", ALL)
         response = connection.getresponse()
         data = response.read(1000)
         wait_for(is_at_rest)
+        assert finished == []
         clock.ahead += 2 * pool.DEADLINE
         data += response.read()
     assert len(json.loads(data)) == 100
@@ -597,7 +600,7 @@ def test_pieces_of_which_nothing_may_be_read_renew_the_time_too(real, small_piec
     fill(20)
 
     def keep_back():
-        clock.ahead += pool.DEADLINE / 3
+        clock.ahead += pool.DEADLINE / 4
         return False
 
     HOOKS.update(dict.fromkeys(range(19), keep_back))

@@ -41,8 +41,14 @@ class ListMeeting(me.EmbeddedDocument):
     at = me.DateTimeField(default=naive(2020, 1, 2))
 
 
+class ListStop(me.EmbeddedDocument):
+    name = me.StringField()
+    at = me.PointField(auto_index=False)
+
+
 class ListDiary(me.Document):
     meetings = me.EmbeddedDocumentListField(ListMeeting)
+    stops = me.EmbeddedDocumentListField(ListStop)
 
 
 class ListCoin(me.Document):
@@ -53,7 +59,7 @@ PEOPLE = "/list_person"
 ROUTES = flatten(
     [
         ModelHive.routes_for(ListPerson, hidden=["shelf.parts.pin", "shelves.parts.pin", "mail"]),
-        ModelHive.routes_for(ListCoin),
+        [ModelHive.routes_for(model) for model in (ListCoin, ListDiary)],
     ]
 )
 
@@ -213,6 +219,14 @@ def test_embedded_times_are_sorted_where_the_connection_has_zones(mongodb_server
             reply = api.get(f"/list_diary/{key}/meetings?sort=at")
             assert [item["at"] for item in reply.json] == ["2020-01-02T00:00:00Z", "2020-01-03T00:00:00Z"]
         database.client.drop_database(database.name)
+
+
+def test_embedded_documents_that_are_near_come_by_distance(server, mongomock_database):
+    places = {"far": [0.5, 0], "here": [0, 0], "away": [20, 20], "near": [0.1, 0]}
+    diary = ListDiary(stops=[ListStop(name=name, at=place) for name, place in places.items()]).save()
+    path = f"/list_diary/{diary.id}/stops?at__near=0,0"
+    assert names(server.get(path)) == ["here", "near", "far", "away"]
+    assert names(server.get(f"{path}&at__max_distance=100000&sort=-name")) == ["near", "here", "far"]
 
 
 # Who hears of them

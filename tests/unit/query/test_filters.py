@@ -1,6 +1,7 @@
 """Query parameters become a filter of MongoDB, and the same filter in memory."""
 
 import enum
+import math
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -543,6 +544,12 @@ def test_a_dynamic_document_has_not_every_field(name):
 
 
 # In memory
+
+
+def test_the_distance_is_that_to_the_nearest_point():
+    [near] = asked("stops__near=0,0")
+    assert near.distance({"stops": [[50, 50], [1, 0], [0, 2]]}) == pytest.approx(111_318, abs=5)
+    assert near.distance({"stops": []}) == near.distance({}) == math.inf
 
 
 @pytest.mark.parametrize(
