@@ -6,13 +6,20 @@ fails where a test was skipped.
 """
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from tests.support.mongod import Mongod
+
 SYSTEM = Path(__file__).parent / "system"
+
+# A shell lets its programs in the background ignore Ctrl-C. Those that tests start have to heed it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None)
@@ -23,6 +30,14 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 def database(request: pytest.FixtureRequest) -> Any:
     """For what differs between mongomock and a server: the test runs on both."""
     return request.getfixturevalue(f"{request.param}_database")
+
+
+@pytest.fixture
+def mongod(mongodb_server: str) -> Iterator[Mongod]:
+    """A proxy in front of a real server that answers as mongod does."""
+    proxy = Mongod(mongodb_server)
+    yield proxy
+    proxy.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
