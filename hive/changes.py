@@ -106,14 +106,17 @@ def typed(field: Any, value: Any) -> Any:
 
 
 def name_of(model: Any, db_field: str) -> str | None:
-    """The dotted Python name of a dotted MongoDB name, where the model has one."""
-    names = []
-    for key in db_field.split("."):
+    """The dotted Python name of a dotted MongoDB name, or None; below a dictionary they are the same."""
+    names: list[str] = []
+    keys = db_field.split(".")
+    for position, key in enumerate(keys, 1):
         found = next(((name, field) for name, field in model._fields.items() if field.db_field == key), None)
         if found is None:
             return None
         name, field = found
         names.append(name)
         inner = getattr(field, "field", None) or field
-        model = inner.document_type if isinstance(inner, me.EmbeddedDocumentField) else me.EmbeddedDocument
+        if not isinstance(inner, me.EmbeddedDocumentField):
+            return ".".join((*names, *keys[position:]))
+        model = inner.document_type
     return ".".join(names)

@@ -9,12 +9,13 @@ from mongoengine.errors import OperationError
 from mongoengine.signals import post_delete, pre_delete
 
 from hive import pool, transactions
+from hive.concerns import check_acknowledged
 from hive.errors import Conflict, NotFound
 from hive.insertions import is_heard
 from hive.outcomes import known
-from hive.races import Stored, as_stored, attempts, condition, turn
+from hive.races import Stored, as_confirmed, attempts, condition, turn
 from hive.refusals import answering
-from hive.rows import Raw, both, class_query, primary
+from hive.rows import Raw, both, class_query, find_confirmed
 
 Check = Callable[[Raw], None]
 
@@ -43,9 +44,10 @@ def delete_as_it_is(stored: Stored, *, whatever: bool) -> bool:
     """Whether the document was there, and, if not `whatever` it was, what it was; and is deleted."""
     document = stored.document
     same = {} if whatever else condition(stored, stored.raw, set())
-    with answering(type(document)), known(lambda: as_stored(document) is None):
-        query = {"_id": stored.raw["_id"], **same}
-        return bool(document._get_collection().delete_one(query).deleted_count)
+    collection, query = document._get_collection(), {"_id": stored.raw["_id"], **same}
+    check_acknowledged(collection)
+    with answering(type(document)), known(lambda: as_confirmed(document) is None):
+        return bool(collection.delete_one(query).deleted_count)
     return True
 
 
@@ -59,7 +61,8 @@ def delete_by_rules(stored: Stored, check: Check | None) -> None:
     if check is not None:
         check(stored.raw)
     document = stored.document
-    with answering(type(document)), known(lambda: as_stored(document) is None or None):
+    check_acknowledged(document._get_collection())
+    with answering(type(document)), known(lambda: as_confirmed(document) is None or None):
         try:
             document.delete()
         except OperationError as error:
@@ -78,7 +81,8 @@ def is_deleted_by_key(model: Any) -> bool:
 def delete_by_key(model: Any, key: Any) -> None:
     """Delete a document that nobody has to see, in one round trip. Raises `NotFound`."""
     collection, query = model._get_collection(), both({"_id": key}, class_query(model))
-    with answering(model), known(lambda: primary(collection).find_one(query) is None):
+    check_acknowledged(collection)
+    with answering(model), known(lambda: find_confirmed(collection, query) is None):
         if not collection.delete_one(query).deleted_count:
             raise NotFound
 

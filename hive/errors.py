@@ -149,7 +149,7 @@ class WithoutTransactions(Problem):
 
 
 class Unavailable(Problem):
-    """MongoDB cannot be reached in time. Try again after some seconds.
+    """MongoDB cannot be reached, has no time, or is overloaded. Try again after some seconds.
 
     The answer to a write has the member `done`: whether it was, or null where that is not known.
     """

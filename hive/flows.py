@@ -63,6 +63,10 @@ class StartHandler(FlowHandler):
 class CallbackHandler(FlowHandler):
     """``/auth/callback/NAME/``: back from the provider, with a code that is worth a session."""
 
+    def may_write(self) -> bool:
+        """Receivers of a sign-in store accounts."""
+        return True
+
     async def get(self, name: str) -> None:
         await self.start()
         provider = self.provider(name, Redirecting)

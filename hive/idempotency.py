@@ -14,14 +14,14 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from pymongo import ReadPreference
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from hive import transactions
 from hive.answers import Answer
 from hive.errors import BadRequest, Conflict, ContentTooLarge, UnprocessableContent
+from hive.expiring import expiring
+from hive.rows import find_confirmed
 
 COLLECTION = "hive_idempotency"
 SECONDS_KEPT = 24 * 3600
@@ -35,8 +35,6 @@ LARGEST = 15 * 2**20
 """Bytes of a body that is kept; MongoDB takes 16 MiB for a document."""
 KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-+\--:<-~]{1,255})')
 """A string of RFC 8941 without escapes, or the same without quotes."""
-
-_indexed: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 def after(seconds: float) -> datetime:
@@ -177,10 +175,15 @@ class Claim:
 
     def is_kept(self) -> bool:
         """Whether the answer is there, and so what was stored with it."""
-        return (
-            self.kept.find_one({"_id": self.name, "owner": self.owner, "answer": {"$exists": True}})
-            is not None
-        )
+        return self.kept.find_one(self._answered) is not None
+
+    def is_confirmed(self) -> bool:
+        """The same, as no failover undoes it."""
+        return find_confirmed(self.kept, self._answered) is not None
+
+    @property
+    def _answered(self) -> dict[str, Any]:
+        return {"_id": self.name, "owner": self.owner, "answer": {"$exists": True}}
 
     def end(self) -> None:
         """Say no more that this process is at it."""
@@ -200,10 +203,4 @@ class Claim:
     @property
     def kept(self) -> Any:
         """The collection, in the database of the model; MongoDB removes what has expired."""
-        database = self.model._get_db()
-        collection = database.get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
-        indexed = _indexed.setdefault(database.client, set())
-        if database.name not in indexed:
-            collection.create_index("expires", expireAfterSeconds=0)
-            indexed.add(database.name)
-        return collection
+        return expiring(self.model._get_db(), COLLECTION)

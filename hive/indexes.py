@@ -1,9 +1,10 @@
 """Indexes: whether MongoDB finds a list by one, or has to look at every document, or to sort them itself."""
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hive.codecs.geo import LegacyPoint
@@ -86,16 +87,30 @@ def check(
     needs = needs_of(rows, conditions, order)
     if is_met(rows.collection, needs):
         return
-    index = list(needs.index)
     told = rows.collection.full_name, needs
     if told not in _told:
         if len(_told) >= MOST_TOLD:
             _told.clear()
         _told.add(told)
-        advice = f"create_index({index})" if index else "no index helps, but another filter would"
-        logger.debug("A list of %s needs all documents: %s", rows.collection.full_name, advice)
+        logger.debug("A list of %s needs all documents: %s", rows.collection.full_name, advice(needs))
     if required:
         raise BadRequest("This list takes a filter and an order for which there is an index.")
+
+
+def unsorted(rows: Rows, conditions: Conditions, order: Order | None, asked: Order | None) -> BadRequest:
+    """The answer where MongoDB has not the memory to sort a list in `order`: which index it needs.
+
+    The answer has what the client has `asked` for, the log what the application has added, too.
+    """
+    needed = advice(needs_of(rows, conditions, order))
+    told = advice(needs_of(replace(rows, query={}), conditions, asked))
+    logger.warning("A list of %s is too long to be sorted: %s", rows.collection.full_name, needed)
+    return BadRequest(f"This list is too long to be sorted: {told}.")
+
+
+def advice(needs: Needs) -> str:
+    index = list(needs.index)
+    return f"create_index({index})" if index else "no index helps, but another filter would"
 
 
 def check_place(rows: Rows, key: str) -> None:
@@ -144,7 +159,7 @@ def is_equal(value: Any) -> bool:
 
 
 def is_met(collection: Any, needs: Needs) -> bool:
-    told, indexes = _known.get(collection, (0.0, []))
+    told, indexes = _known.get(collection, (-math.inf, []))
     if needs.met_by(indexes):
         return True
     if time.monotonic() - told < SECONDS_KNOWN:

@@ -91,7 +91,8 @@ def has_bearer(request: Any) -> bool:
 def own_path(target: str) -> str:
     """Where to go after a sign-in: a path of the application itself. Raises `BadRequest` for all else."""
     is_path = target.startswith("/") and not target.startswith("//") and len(target) <= LONGEST_PATH
-    if not is_path or "\\" in target or not (target.isascii() and target.isprintable()):
+    has_others = any(other in target for other in ("\\", " "))  # as no path has (RFC 3986, 3.3)
+    if not is_path or has_others or not (target.isascii() and target.isprintable()):
         raise BadRequest("The query parameter 'next' must be a path of this application.")
     return target
 

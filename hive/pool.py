@@ -17,8 +17,9 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import pymongo
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError, WaitQueueTimeoutError
+from pymongo.errors import PyMongoError
 
+from hive.availability import TIME_IS_UP, passes, sentence_of
 from hive.errors import Unavailable
 from hive.receivers import is_cancelled
 from hive.threads import MOMENT, Batch, Turn, pool, take
@@ -132,7 +133,7 @@ def settled(value: T | Awaitable[T]) -> T:
         return waiting.result(max(_end.get() - time.monotonic(), MOMENT))
     except TimeoutError:
         waiting.cancel()
-        raise Unavailable("The server could not decide in time.") from None
+        raise Unavailable(TIME_IS_UP) from None
 
 
 async def awaited(value: Awaitable[T]) -> T:
@@ -161,8 +162,8 @@ def _turn(step: Callable[[], Any], deadline: float) -> tuple[bool, Any]:
 
 
 def raise_answer(error: PyMongoError) -> NoReturn:
-    """Raise the answer to an error of pymongo: 503 where MongoDB was not reached in time, else itself."""
-    if error.timeout or isinstance(error, ConnectionFailure | ExecutionTimeout | WaitQueueTimeoutError):
-        logger.warning("MongoDB was not reached in time: %s", error)
-        raise Unavailable from error
+    """Raise the answer to an error of pymongo: 503 for one that passes, else the error itself."""
+    if passes(error):
+        logger.warning("%s: %s", sentence_of(error).removesuffix("."), error)
+        raise Unavailable(sentence_of(error)) from error
     raise error

@@ -14,7 +14,7 @@ from hive import transactions
 from hive.changes import applied
 from hive.errors import NotFound
 from hive.preconditions import state_of
-from hive.rows import Raw, hydrate, primary
+from hive.rows import Raw, find_confirmed, hydrate, primary
 
 PATIENCE = 2.5
 """Seconds in which a write is tried against others who change the same document; after it, 409."""
@@ -68,8 +68,16 @@ def options_of(document: Any) -> Any:
 
 def as_stored(document: Any) -> Raw | None:
     """What MongoDB has of a document by now, whoever may see it."""
-    collection = primary(document._get_collection())
-    return collection.find_one({"_id": document.to_mongo().get("_id")})  # type: ignore[no-any-return]
+    return primary(document._get_collection()).find_one(key_of(document))  # type: ignore[no-any-return]
+
+
+def as_confirmed(document: Any) -> Raw | None:
+    """The same, as no failover undoes it."""
+    return find_confirmed(document._get_collection(), key_of(document))
+
+
+def key_of(document: Any) -> dict[str, Any]:
+    return {"_id": document.to_mongo().get("_id")}
 
 
 def attempts(stored: Stored, *, is_old: bool) -> Iterator[None]:
@@ -149,6 +157,6 @@ class Unchanged(Mapping[str, Any]):
 
     def is_done(self) -> bool | None:
         """Whether the document is what the write makes of it, or what it was. After others, nobody knows."""
-        found = as_stored(self.document)
+        found = as_confirmed(self.document)
         state = None if found is None else state_of(found)
         return {state_of(self.before): False, state_of(self.after): True}.get(state)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from mongoengine import get_connection, get_db
 from pymongo.errors import DuplicateKeyError
 
 from hive.errors import TooManyRequests
+from hive.expiring import expiring
 
 COUNTERS = "hive_rates"
 PREFIX_OF_ONE_CLIENT = 64
@@ -37,13 +38,7 @@ class SharedStorage(MongoDBStorage):
 
     @property
     def counters(self) -> Any:
-        collection = self._database[COUNTERS]
-        if self._indexed != collection:
-            collection.create_index("expireAt", expireAfterSeconds=0)
-            self._indexed = collection
-        return collection
-
-    _indexed: Any = None
+        return expiring(self._database, COUNTERS, "expireAt")
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """As the library does, but by the time of this process: SecantusDB 0.7 does not know ``$$NOW``."""

@@ -1,6 +1,6 @@
 """What mongoengine and MongoDB say of a document that they do not take, as answers for the client."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -18,6 +18,8 @@ UNSEARCHABLE = (2, 27, 291)
 """MongoDB's codes for ``$near`` or ``$text`` without an index; a server without text search has the first."""
 TOO_LARGE = (10334, 17419, 17420)
 DOCUMENT_VALIDATION = 121
+OUT_OF_MEMORY = 292
+"""MongoDB's code, QueryExceededMemoryLimitNoDiskUseAllowed."""
 
 
 @contextmanager
@@ -60,6 +62,17 @@ def searching() -> Iterator[None]:
     except OperationFailure as error:
         if error.code in UNSEARCHABLE:
             raise BadRequest("There is no index here for this search.") from error
+        raise
+
+
+@contextmanager
+def sorting(unsorted: Callable[[], BadRequest]) -> Iterator[None]:
+    """Raise the answer that `unsorted` gives where MongoDB has not the memory to sort what was asked for."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code == OUT_OF_MEMORY:
+            raise unsorted() from error
         raise
 
 

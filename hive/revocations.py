@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mongoengine import get_db
-from pymongo import ReadPreference
 from pymongo.errors import DuplicateKeyError
+
+from hive.expiring import expiring
 
 COLLECTION = "hive_revocations"
 LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
-
-_indexed: dict[str, Any] = {}
 
 
 class Revocations:
@@ -36,9 +35,4 @@ class Revocations:
 
     @property
     def _collection(self) -> Any:
-        database = get_db(self.db_alias)
-        collection = database.get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
-        if _indexed.get(self.db_alias) != collection:
-            collection.create_index("expires", expireAfterSeconds=0)
-            _indexed[self.db_alias] = collection
-        return collection
+        return expiring(get_db(self.db_alias), COLLECTION)

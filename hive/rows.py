@@ -10,7 +10,10 @@ from typing import Any
 from mongoengine.queryset import QuerySet, QuerySetManager
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
+from hive.availability import passes
+from hive.concerns import check_acknowledged
 from hive.errors import own_fault
 
 Raw = Mapping[str, Any]
@@ -86,6 +89,23 @@ class Rows:
 
 def primary(collection: Any) -> Any:
     return collection.with_options(read_preference=ReadPreference.PRIMARY)
+
+
+def find_confirmed(collection: Any, query: Query) -> Raw | None:
+    """The document with a primary key as a majority of the members has it: no failover undoes what this says.
+
+    That is MongoDB's read concern "linearizable", or "majority" where the server does not know that one.
+    """
+    try:
+        return with_concern(collection, "linearizable").find_one(query)  # type: ignore[no-any-return]
+    except OperationFailure as error:
+        if passes(error):
+            raise
+        return with_concern(collection, "majority").find_one(query)  # type: ignore[no-any-return]
+
+
+def with_concern(collection: Any, level: str) -> Any:
+    return collection.with_options(read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern(level))
 
 
 def both(one: Query, other: Query) -> dict[str, Any]:
@@ -169,6 +189,7 @@ def open_collection(model: Any) -> None:
         model._get_collection()
     collection = model._get_collection()
     if _opened.get(model) is not collection:
+        check_acknowledged(collection)
         if model._meta.get("auto_create_index", True) and collection.database.client.is_primary:
             with indexing():
                 model.ensure_indexes()

@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from hive import pool, signals
+from hive.concerns import asking_primary
 from hive.current import context
 from hive.emissions import Emission, Story, emit, send
 from hive.errors import NotFound, Unavailable
@@ -50,7 +51,8 @@ async def run(write: Any, handler: Any) -> None:
     if handler is None and (current := context.get()) is not None:
         handler = current.handler
     try:
-        await pool.run(told(write), partial(deliver, handler))
+        with asking_primary():
+            await pool.run(told(write), partial(deliver, handler))
     except Unavailable as error:
         error.members.setdefault("done", False)  # for what may have been done says so itself
         raise

@@ -12,6 +12,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler
 
 from hive import emissions, errors, origins, signals
+from hive.concerns import ask_primary
 from hive.current import Current, context
 from hive.dispatcher import Signal
 from hive.errors import NotFound, Problem
@@ -73,11 +74,17 @@ class ProblemHandler(RequestHandler):
 
     def prepare(self) -> Any:
         context.set(Current(self))
+        if self.may_write():
+            ask_primary()
         if self.is_preflight():
             for name, value in origins.preflight_headers(self.request, METHODS).items():
                 self.set_header(name, value)
             self.set_status(204)
             self.finish()
+
+    def may_write(self) -> bool:
+        """Whether the request may change what is stored."""
+        return self.request.method not in origins.SAFE
 
     def is_preflight(self) -> bool:
         """Whether a browser asks if a page of another origin, which may read answers, may send a request."""

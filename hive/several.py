@@ -10,7 +10,8 @@ from typing import Any
 from tornado.web import HTTPError
 
 from hive import errors, transactions
-from hive.errors import Invalid, NotFound, Problem
+from hive.errors import Invalid, NotFound, Problem, Unavailable
+from hive.outcomes import committed
 
 logger = logging.getLogger("hive")
 
@@ -110,7 +111,8 @@ def store_apart(several: list[One], model: Any) -> None:
     for one in several:
         if one.error is None:
             try:
-                transactions.atomically(model, one.write.store_alone)
+                with committed(lambda: None):
+                    transactions.atomically(model, one.write.store_alone)
             except Exception as error:  # noqa: BLE001 - it is told as the result
                 one.fail(error)
 
@@ -127,5 +129,7 @@ def result_of(one: One, otherwise: dict[str, Any]) -> dict[str, Any]:
         return {**otherwise, **named}
     if not isinstance(one.error, HTTPError):
         logger.error("A document could not be written", exc_info=one.error)
+    if isinstance(one.error, Unavailable):
+        one.error.members.setdefault("done", False)  # for what may have been done says so itself
     status = getattr(one.error, "status_code", 500)
     return {**named, **errors.described(status, one.error)}

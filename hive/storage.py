@@ -18,9 +18,9 @@ from hive.errors import Conflict, ContentTooLarge
 from hive.insertions import Insertion, is_only_inserted
 from hive.outcomes import known
 from hive.preconditions import state_of
-from hive.races import Same, Stored, Unchanged, as_stored, attempts, options_of, turn
+from hive.races import Same, Stored, Unchanged, as_confirmed, as_stored, attempts, options_of, turn
 from hive.refusals import answering
-from hive.rows import Raw, hydrate, open_collection, primary
+from hive.rows import Raw, find_confirmed, hydrate, open_collection
 
 Locate = Callable[[Any], Any]
 Edit = Callable[[Any], None]
@@ -88,7 +88,7 @@ def cascading(model: Any) -> dict[str, Any]:
 
 
 def is_inserted(insertion: Insertion) -> bool:
-    found = primary(insertion.collection).find_one({"_id": insertion.values["_id"]})
+    found = find_confirmed(insertion.collection, {"_id": insertion.values["_id"]})
     return found is not None and state_of(found) == state_of(insertion.image)
 
 
@@ -96,7 +96,7 @@ def has_identity(document: Any) -> bool | None:
     """Whether a new document is there, that got its primary key before it was stored; or nobody knows."""
     if document.pk is None:
         return None
-    found = as_stored(document)
+    found = as_confirmed(document)
     return found is not None and state_of(found) == state_of(image_of(document, options_of(document)))
 
 

@@ -10,6 +10,7 @@ import json as jsonlib
 import os
 import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -204,20 +205,21 @@ def subclasses(parent: Any) -> Iterator[Any]:
 
 
 class UsedCollections(CommandListener):
-    """The collections that commands have named, and those whose indexes or options they have set."""
+    """The collections that commands have named, and what they have defined there: indexes and options."""
 
     DEFINING = ("collMod", "create", "createIndexes", "dropIndexes")
 
     def __init__(self) -> None:
         self.named: set[str] = set()
-        self.defined: set[str] = set()
+        self.defined: defaultdict[str, set[str]] = defaultdict(set)
 
     def started(self, event: CommandStartedEvent) -> None:
         name = event.command.get(event.command_name)
         if isinstance(name, str):
             self.named.add(name)
             if event.command_name in self.DEFINING:
-                self.defined.add(name)
+                indexes = [index["name"] for index in event.command.get("indexes", ())]
+                self.defined[name] |= {*indexes} or {event.command_name}
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         pass
@@ -248,7 +250,7 @@ class SharedDatabase:
         self.name = f"hive-{uuid.uuid4().hex[:12]}"
         self.client = LastingClient(uri, uuidRepresentation="standard", event_listeners=[self.used])
         self.bound: dict[Any, Any] = {}  # by model, mongoengine's collection
-        self.settled: set[str] = set()  # collections that have the indexes of their models
+        self.settled: dict[str, set[str]] = {}  # collections, with the names of their indexes
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
@@ -267,12 +269,14 @@ class SharedDatabase:
 
     def empty(self, database: Any, temporary: set[str]) -> None:
         """Delete all documents, and the collections that a test has defined for itself."""
-        named, redefined = set(self.used.named), self.used.defined & self.settled
-        for name in named & (temporary | redefined):
-            database.drop_collection(name)
-        for name in named - temporary - redefined:
-            database[name].delete_many({})
-        self.settled = (self.settled | named) - temporary - redefined
+        for name in set(self.used.named):
+            defined = self.used.defined[name]
+            if name in temporary or defined - self.settled.get(name, defined):
+                database.drop_collection(name)
+                self.settled.pop(name, None)
+            else:
+                database[name].delete_many({})
+                self.settled[name] = self.settled.get(name, set()) | defined
         self.used.named.clear()
         self.used.defined.clear()
 

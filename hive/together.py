@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from hive import protection, signals
+from hive.concerns import asking_primary
 from hive.exchange import Exchange
 from hive.permissions import is_regardless
 from hive.query import CONTROLS, EVERYTHING
@@ -111,7 +112,8 @@ def read_documents(handlers: list[Any]) -> None:
 
 def take_documents(handlers: list[Any]) -> None:
     """The same, but each document is for one of them, who changes it."""
-    found = documents_of(handlers)
+    with asking_primary():
+        found = documents_of(handlers)
     for handler in handlers:
         handler.fetched = found.pop(handler.wanted, None)
 

@@ -102,7 +102,7 @@ class Writer(Reader):
             if self.claim is not None:
                 self.claim.keep(found[0])
 
-        with outcomes.committed(lambda: None if self.claim is None else self.claim.is_kept()):
+        with outcomes.committed(lambda: None if self.claim is None else self.claim.is_confirmed()):
             session = None if self.claim is None else self.claim.session
             transactions.atomically(resource.model, attempt, session)
         return found[0]
@@ -215,7 +215,7 @@ class Writer(Reader):
     async def deliver(self, told: Emission | Chunk | Pause) -> bool:
         if isinstance(told, Pause):
             await asyncio.sleep(idempotency.PAUSE)
-            return False
+            return True  # it is the other request that takes time
         return await super().deliver(told)
 
     @property

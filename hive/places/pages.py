@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeGuard
 
@@ -12,7 +13,7 @@ from hive.filters import AnyOf, Condition
 from hive.orders import KEY, Order
 from hive.places.place import Item
 from hive.query import Listing, Window
-from hive.refusals import searching
+from hive.refusals import searching, sorting
 from hive.rows import BY_KEY, Raw, Rows
 
 Readable = Callable[[list[Item]], list[Item]] | None
@@ -68,7 +69,8 @@ def stored(
         check_index(rows, listing, required=indexed)
     window = listing.window
     way = orders.reverse(order) if order and window.before else order
-    with searching():
+    unsorted = partial(indexes.unsorted, rows, listing.conditions, order, listing.order)
+    with searching(), sorting(unsorted):
         items = found(rows, listing, way, item, readable)
         total = count(rows, listing)
     more, items = len(items) > window.size, items[: window.size]
@@ -129,13 +131,14 @@ def streamed(
         raise BadRequest("A list in this order has pages only: leave out per_page=all.")
     check_index(rows, listing, required=indexed)
     asked = matching(rows, listing)
+    unsorted = partial(indexes.unsorted, rows, listing.conditions, order, listing.order)
     position: Position | None = None
     most = 0 if "projection" in rows.how else STREAMED_BY_QUERY  # a scope may hide where it is
     while True:
         rest = asked if position is None else asked.where(orders.beyond(order, position))
         how = {"batch_size": STREAMED_AT_ONCE, **projection(listing, rows)}
         found, count = rest.each(order, most, **how), 0
-        while raws := list(islice(found, STREAMED_AT_ONCE)):
+        while raws := some_of(found, unsorted):
             yield [item(raw) for raw in raws]
             count, last = count + len(raws), raws[-1]
         if not most or count < most:
@@ -143,6 +146,12 @@ def streamed(
         position = orders.position(order, last)
         if position is None:
             raise BadRequest("A list in this order has pages only: leave out per_page=all.")
+
+
+def some_of(found: Iterator[Raw], unsorted: Callable[[], BadRequest]) -> list[Raw]:
+    """The next documents of a stream."""
+    with sorting(unsorted):
+        return list(islice(found, STREAMED_AT_ONCE))
 
 
 def projection(listing: Listing, rows: Rows) -> dict[str, Any]:

@@ -59,7 +59,7 @@ ORDER = [
     *("payload", "serializers", "encoding", "schema"),
     *("idempotency", "answers", "writes", "emissions"),
     *("deletions", "storage", "races", "insertions", "outcomes", "transactions"),
-    *("rows", "refusals", "changes", "preconditions"),
+    *("refusals", "rows", "changes", "preconditions"),
     *(
         "authentication",
         "bearers",
@@ -75,6 +75,7 @@ ORDER = [
     *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
     *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
     *("patches", "values", "pool", "threads", "origins", "errors", "routers"),
+    *("availability", "concerns", "expiring"),
     *(
         "signals",
         "dispatcher",
@@ -164,6 +165,9 @@ def test_only_storage_and_its_like_know_the_driver():
         "refusals",
         "pool",
         "changes",
+        "availability",
+        "concerns",
+        "expiring",
         "embedded",
         "revocations",
         "rates",

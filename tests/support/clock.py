@@ -4,11 +4,11 @@ import time
 
 import pymongo
 
-from hive import pool, threads
+from hive import outcomes, pool, threads
 
 
 class Clock:
-    """Takes the place of `time` where the pool, its threads and pymongo count seconds."""
+    """Takes the place of `time` where hive and pymongo count the seconds of a request."""
 
     TICK = 1e-5
     """It goes on by so many seconds with each look at it, so that no time is up and yet not over."""
@@ -17,7 +17,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = time.monotonic()
-        for module in (pool, threads, pymongo._csot):
+        for module in (pool, threads, outcomes, pymongo._csot):
             monkeypatch.setattr(module, "time", self)
 
     def monotonic(self):

@@ -222,7 +222,7 @@ def test_a_client_that_is_no_browser_needs_no_origin_to_sign_in(api):
 # Where the browser goes in the end
 
 
-@pytest.mark.parametrize("target", ["/", "/a/b?c=d&e=f#g", "/a b"])
+@pytest.mark.parametrize("target", ["/", "/a/b?c=d&e=f#g", "/a%20b"])
 def test_the_browser_goes_to_a_path_of_the_application_in_the_end(browser, target):
     reply = browser.get(browser.start(f"{START}?next={quote(target, safe='')}"))
     assert (reply.status, reply.headers["Location"]) == (302, target)

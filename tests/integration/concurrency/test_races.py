@@ -77,6 +77,7 @@ def patience(monkeypatch):
     monkeypatch.setattr(races, "PATIENCE", PATIENCE)
 
 
+@pytest.mark.system
 def test_fifty_clients_that_count_with_if_match_count_every_time(mongodb_database):
     clients, each, seen = 50, 3, []
     path = f"/rival_note/{RivalNote().save().pk}"

@@ -18,6 +18,13 @@ class UniqueSeat(me.Document):
     number = me.IntField(unique_with="row")
 
 
+class UniqueCode(me.Document):
+    """With an index of a name within a dictionary."""
+
+    meta = {"indexes": [{"fields": ["data.code"], "unique": True}]}
+    data = me.DictField()
+
+
 def routes(**options):
     return [
         route
@@ -123,3 +130,11 @@ def test_of_many_who_want_the_same_value_at_once_one_gets_it(mongodb_database, t
         tuple(error["field"] for error in reply.json["errors"]) for reply in replies if reply.status == 409
     } == {("email",)}
     assert UniqueAccount.objects.count() == 1
+
+
+def test_a_unique_name_within_a_dictionary_is_named_too(mongodb_database):
+    with serve(ModelHive.routes_for(UniqueCode)) as client:
+        statuses = [client.post("/unique_code", json={"data": {"code": 1}}).status for _ in range(2)]
+        reply = client.post("/unique_code", json={"data": {"code": 1}})
+    assert statuses == [201, 409]
+    assert reply.json["errors"] == [{"field": "data.code", "message": "is taken"}]

@@ -103,7 +103,7 @@ HERE = [
     "/a//b",
     "/?next=//evil.example",
     "/@evil.example",
-    "/a b",
+    "/a%20b",
 ]
 ELSEWHERE = [
     *("//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "\\/evil.example"),

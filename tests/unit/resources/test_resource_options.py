@@ -42,4 +42,4 @@ def test_what_is_forgotten_while_it_is_asked_for_is_made_again(monkeypatch, hast
         return view.serializer.visibility.hidden == {f"f{number % 8}"}
 
     with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(seen, range(4000)))
+        assert all(threads.map(seen, range(1500)))

@@ -809,7 +809,7 @@ def passing_on(function):
 def adding(function):
     @functools.wraps(function)
     def wrapper(sender, **arguments):
-        return function(sender, database=1, **arguments)
+        return function(sender, store=1, **arguments)
 
     return wrapper
 
@@ -833,8 +833,8 @@ def test_a_wrapper_that_passes_everything_on_is_given_what_the_wrapped_takes(sig
 
 def test_a_wrapper_is_given_what_it_takes_itself(signal):
     @adding
-    def receiver(sender, database, **arguments):
-        return database, arguments
+    def receiver(sender, store, **arguments):
+        return store, arguments
 
     signal.connect(receiver)
     assert signal.send("me", instance=1, handler=2) == [(receiver, (1, {"instance": 1, "handler": 2}))]

@@ -1,8 +1,7 @@
 """`routes_for(..., transaction=True)`: all that a request stores is one transaction of MongoDB."""
 
 import json
-import threading
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import mongoengine as me
 import pymongo
@@ -14,7 +13,7 @@ from hive import ModelHive, Problem, signals, transactions
 from hive.embedded import free_port
 from hive.testing import connected, recorded, serve
 from tests.support.commands import Listener
-from tests.support.threads import at_once
+from tests.support.threads import at_once, in_thread
 
 CLIENTS, EACH = 16, 5
 JSON_PATCH = {"Content-Type": "application/json-patch+json"}
@@ -255,9 +254,8 @@ def test_a_post_receiver_undoes_nothing_and_finds_all_that_is_stored(
 
 def elsewhere(change):
     """Do this in a thread, and so in no transaction of this one."""
-    thread = threading.Thread(target=change)
-    thread.start()
-    thread.join()
+    with in_thread(change):
+        pass
 
 
 def interfering(tries):
@@ -529,7 +527,7 @@ def test_transactions_are_refused_at_start_up_where_the_server_has_none(
         return hello if name == "hello" else command(self, name, *args, **kwargs)
 
     monkeypatch.setattr(pymongo.database.Database, "command", stand_in)
-    monkeypatch.setattr(transactions, "_capable", WeakSet())  # which knows the server by its address
+    monkeypatch.setattr(transactions, "_proven", WeakKeyDictionary())  # which knows the server by its address
     if capable:
         assert ModelHive.routes_for(TxnPlain, transaction=True)
     else:
@@ -548,3 +546,4 @@ def test_without_a_server_to_ask_the_application_starts_and_its_writes_are_503(m
         with serve([route]) as client:
             reply = client.post("/txn_plain", json={"name": "n"})
     assert (reply.status, reply.json["done"]) == (503, False)
+    assert reply.json["detail"] == "The database cannot be reached at the moment."
