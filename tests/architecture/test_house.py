@@ -75,7 +75,7 @@ ORDER = [
     *("codecs.containers", "codecs.untyped", "codecs.times", "codecs.numbers", "codecs.geo"),
     *("codecs.references", "codecs.scalars", "codecs.codec", "codecs.__init__", "plain"),
     *("patches", "values", "pool", "threads", "origins", "errors", "routers"),
-    *("availability", "concerns", "expiring"),
+    *("expiring", "availability", "concerns"),
     *(
         "signals",
         "dispatcher",

@@ -175,6 +175,15 @@ class World:
             yield client[self.database]
 
 
+def direct(server):
+    """The URI of an embedded MongoDB for clients that outlive it.
+
+    In a moment of its start, SecantusDB 0.7 says that it belongs to no replica set. A client that knows it as
+    a member of one would never look at it again.
+    """
+    return f"{server.uri}/?directConnection=true"
+
+
 def start_mongodb(server):
     """Return when it serves. Another's connection may have its port for a moment."""
     deadline = time.monotonic() + SECONDS_UNTIL_BACK
@@ -201,7 +210,7 @@ def serving(directory, uri=None):
         server = None
         if uri is None:
             server = stack.enter_context(Server(directory / "mongodb"))
-            uri = server.uri
+            uri = direct(server)
         database = f"hive-crash-{uuid.uuid4().hex[:12]}"
         world = World(uri, database, server, Application(uri, database, directory / "application.log"))
         stack.callback(world.application.kill)

@@ -23,7 +23,7 @@ from mongoengine import (
 from hive import ModelHive, flatten, pool, signals
 from hive.embedded import Server
 from hive.testing import connected, recorded, serve
-from tests.support.crash import start_mongodb
+from tests.support.crash import direct, start_mongodb
 from tests.support.threads import PATIENCE, wait_for
 
 SECONDS = 25
@@ -69,7 +69,7 @@ def server(shared_server):
 @pytest.fixture
 def client(server):
     stack = ExitStack()
-    stack.enter_context(connected(f"hive-{uuid.uuid4().hex[:12]}", host=server.uri))
+    stack.enter_context(connected(f"hive-{uuid.uuid4().hex[:12]}", host=direct(server)))
     yield stack.enter_context(serve(ROUTES))
     with pymongo.timeout(0.1):  # the driver says goodbye to the server, which may be gone, for half a minute
         stack.close()
