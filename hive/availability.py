@@ -39,6 +39,7 @@ REFUSED = frozenset(
         24,  # LockTimeout
         43,  # CursorNotFound
         46,  # LockBusy
+        100,  # UnsatisfiableWriteConcern: there are fewer members than the connection string wants
         112,  # WriteConflict
         133,  # FailedToSatisfyReadPreference
         134,  # ReadConcernMajorityNotAvailableYet

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import pymongo
 from bson.binary import UUID_SUBTYPE, Binary
 from mongoengine.base.common import _document_registry as registry
+from pymongo import WriteConcern
 from pymongo.errors import OperationFailure, PyMongoError
 
 from hive import concerns, pool
@@ -67,7 +68,7 @@ def has_transactions(model: Any) -> bool:
 
 def undoes_what_is_aborted(database: Any) -> bool:
     """Whether a document is gone that was inserted in a transaction which was aborted."""
-    collection = expiring(database, PROOFS)
+    collection = expiring(database, PROOFS).with_options(write_concern=WriteConcern(w=1))
     proof = {"_id": f"proof {token_hex(16)}", "expires": datetime.now(UTC)}
     try:
         with database.client.start_session() as session:

@@ -3,6 +3,7 @@
 import logging
 
 import mongoengine as me
+import pymongo
 import pytest
 
 from hive import ModelHive, signals
@@ -125,6 +126,21 @@ def test_a_key_is_free_again_after_a_temporary_error(client, mongod):
 def test_an_error_that_does_not_pass_is_500(client, one, mongod):
     mongod.rule = once("find", refusal(8000, name="AtlasError"))
     assert client.get(one).status == 500
+
+
+KEY = {"Idempotency-Key": "one"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [({"name": "a"}, {}), ([{"name": "a"}], {}), ({"name": "a"}, KEY)],
+    ids=["one", "many", "key"],
+)
+def test_what_too_few_members_can_acknowledge_is_503(mongod, body, headers):
+    with connected("served", host=f"{mongod.uri}&w=3"), serve(ROUTES) as client:
+        assert is_unavailable(client.post("/served", json=body, headers=headers))
+    with pymongo.MongoClient(mongod.uri) as other:
+        other.drop_database("served")
 
 
 # Too much
