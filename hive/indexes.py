@@ -103,9 +103,9 @@ def unsorted(rows: Rows, conditions: Conditions, order: Order | None, asked: Ord
     The answer has what the client has `asked` for, the log what the application has added, too.
     """
     needed = advice(needs_of(rows, conditions, order))
-    told = advice(needs_of(replace(rows, query={}), conditions, asked))
+    shown = advice(needs_of(replace(rows, query={}), conditions, asked))
     logger.warning("A list of %s is too long to be sorted: %s", rows.collection.full_name, needed)
-    return BadRequest(f"This list is too long to be sorted: {told}.")
+    return BadRequest(f"This list is too long to be sorted: {shown}.")
 
 
 def advice(needs: Needs) -> str:

@@ -32,7 +32,7 @@ NOT_IN_A_TRANSACTION = 263
 """MongoDB's code for what is not done in a transaction, such as the creation of an index."""
 UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
 NO_SUCH_TRANSACTION = 251
-"""MongoDB's code for a transaction that it does not know any more, as when it was started anew."""
+"""MongoDB's code for a transaction that it does not know, for example after a restart."""
 TOO_LARGE = (257, 388, 394)
 """MongoDB's codes for a transaction that its cache does not hold: they differ between versions."""
 SECONDS_TO_ASK = 5
